@@ -1,0 +1,1 @@
+"""Who owns which slot, and what follows: routing, elections, migration. Imports only `gossip`."""

@@ -1,0 +1,1 @@
+"""What nodes tell each other: bus messages, membership, failure detection. Imports nothing of ours."""
