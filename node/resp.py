@@ -1,0 +1,224 @@
+"""Python values to RESP2 or RESP3: the only place that knows either (https://redis.io/docs/reference/protocol-spec/).
+
+Handlers return plain Python values and this module decides how each looks on the wire:
+
+| value               | RESP3                 | RESP2                           |
+|---------------------|-----------------------|---------------------------------|
+| bytes, bytearray    | bulk string           | bulk string                     |
+| str                 | simple string         | simple string                   |
+| int                 | integer               | integer                         |
+| float               | double                | bulk string                     |
+| bool                | boolean               | integer 1 or 0                  |
+| None                | null                  | null bulk string                |
+| NULL_ARRAY          | null                  | null array                      |
+| list, tuple         | array                 | array                           |
+| Pairs               | array of pairs        | flat array                      |
+| dict                | map                   | flat array                      |
+| set, frozenset      | set                   | array                           |
+| Verbatim            | verbatim string       | bulk string                     |
+| BigNumber           | big number            | bulk string                     |
+| Attributed          | attribute, then value | value                           |
+| Push                | push                  | array                           |
+| CommandError        | error                 | error                           |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from node.errors import CommandError
+from node.numbers import format_double
+
+Reply = Any
+"""A value of the table above; nesting makes a precise type useless to callers."""
+
+OK: Final = "OK"
+
+
+class _NullArray:
+    """The reply of a command that found nothing where it would have returned an array."""
+
+    __slots__ = ()
+
+
+NULL_ARRAY: Final = _NullArray()
+
+
+class Pairs(list[Any]):
+    """A flat list a, b, a, b whose neighbours belong together: RESP3 nests each pair, RESP2 leaves it flat."""
+
+    __slots__ = ()
+
+
+class Push(list[Any]):
+    """An out-of-band message: its first element names its kind."""
+
+    __slots__ = ()
+
+
+class Verbatim:
+    """Text for people. `format` is three letters, txt or mkd."""
+
+    __slots__ = ("format", "text")
+
+    def __init__(self, text: bytes, format: bytes = b"txt") -> None:
+        self.text = text
+        self.format = format
+
+
+class BigNumber:
+    """An integer beyond 64 bits."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+class Attributed:
+    """A value with attributes (a map) that RESP3 clients may look at and RESP2 clients never see."""
+
+    __slots__ = ("attributes", "value")
+
+    def __init__(self, attributes: dict[Any, Any], value: Reply) -> None:
+        self.attributes = attributes
+        self.value = value
+
+
+class Silence:
+    """No reply at all (CLIENT REPLY OFF, REPLCONF ACK). Encodes to nothing."""
+
+    __slots__ = ()
+
+
+SILENCE: Final = Silence()
+
+Encoder = Callable[[Any], bytes]
+
+
+def bulk(value: bytes | bytearray) -> bytes:
+    """A bulk string, the same in both protocols."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def request(args: Iterable[bytes]) -> bytes:
+    """A command as clients and replication streams send it: an array of bulk strings."""
+    parts = [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+_SMALL_INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
+_KNOWN_STATUS: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
+
+
+def _integer(value: int) -> bytes:
+    return _SMALL_INTEGERS[value] if 0 <= value < 1024 else b":%d\r\n" % value
+
+
+def _status(value: str) -> bytes:
+    return _KNOWN_STATUS.get(value) or b"+%b\r\n" % value.encode("utf-8", "surrogateescape")
+
+
+def _error(value: CommandError) -> bytes:
+    line = value.text.replace("\r", " ").replace("\n", " ")
+    return b"-%b\r\n" % line.encode("utf-8", "surrogateescape")
+
+
+def _silence(value: Silence) -> bytes:
+    return b""
+
+
+def encode2(value: Reply) -> bytes:
+    """`value` in RESP2. TypeError for a value that is not in this module's table."""
+    if type(value) is bytes:
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    return _ENCODERS2[type(value)](value)
+
+
+def _array2(value: Iterable[Any]) -> bytes:
+    parts = [encode2(item) for item in value]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def _map2(value: dict[Any, Any]) -> bytes:
+    parts = [encode2(item) for pair in value.items() for item in pair]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def encode3(value: Reply) -> bytes:
+    """`value` in RESP3. TypeError for a value that is not in this module's table."""
+    if type(value) is bytes:
+        return b"$%d\r\n%b\r\n" % (len(value), value)
+    return _ENCODERS3[type(value)](value)
+
+
+def _array3(value: Iterable[Any]) -> bytes:
+    parts = [encode3(item) for item in value]
+    return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def _pairs3(value: Pairs) -> bytes:
+    pairs = [b"*2\r\n%b%b" % (encode3(value[at]), encode3(value[at + 1])) for at in range(0, len(value), 2)]
+    return b"*%d\r\n%b" % (len(pairs), b"".join(pairs))
+
+
+def _set3(value: Iterable[Any]) -> bytes:
+    parts = [encode3(item) for item in value]
+    return b"~%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def _push3(value: Push) -> bytes:
+    parts = [encode3(item) for item in value]
+    return b">%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def _map3(value: dict[Any, Any]) -> bytes:
+    parts = [encode3(item) for pair in value.items() for item in pair]
+    return b"%%%d\r\n%b" % (len(value), b"".join(parts))
+
+
+def _attributed3(value: Attributed) -> bytes:
+    return b"|" + _map3(value.attributes)[1:] + encode3(value.value)
+
+
+_ENCODERS2: Final[dict[type, Encoder]] = {
+    bytes: bulk,
+    bytearray: bulk,
+    int: _integer,
+    str: _status,
+    type(None): lambda value: b"$-1\r\n",
+    _NullArray: lambda value: b"*-1\r\n",
+    list: _array2,
+    tuple: _array2,
+    Pairs: _array2,
+    Push: _array2,
+    set: _array2,
+    frozenset: _array2,
+    dict: _map2,
+    bool: lambda value: b":1\r\n" if value else b":0\r\n",
+    float: lambda value: bulk(format_double(value)),
+    Verbatim: lambda value: bulk(value.text),
+    BigNumber: lambda value: bulk(b"%d" % value.value),
+    Attributed: lambda value: encode2(value.value),
+    CommandError: _error,
+    Silence: _silence,
+}
+
+_ENCODERS3: Final[dict[type, Encoder]] = {
+    **_ENCODERS2,
+    type(None): lambda value: b"_\r\n",
+    _NullArray: lambda value: b"_\r\n",
+    list: _array3,
+    tuple: _array3,
+    Pairs: _pairs3,
+    Push: _push3,
+    set: _set3,
+    frozenset: _set3,
+    dict: _map3,
+    bool: lambda value: b"#t\r\n" if value else b"#f\r\n",
+    float: lambda value: b",%b\r\n" % format_double(value),
+    Verbatim: lambda value: b"=%d\r\n%b:%b\r\n" % (len(value.text) + 4, value.format, value.text),
+    BigNumber: lambda value: b"(%d\r\n" % value.value,
+    Attributed: _attributed3,
+}
