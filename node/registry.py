@@ -244,7 +244,6 @@ class Group:
         deprecated_since: str = "",
         replaced_by: str = "",
         find_keys: KeyFinder | None = None,
-        container: bool = False,
         of: str = "",
     ) -> Callable[[Handler], Handler]:
         """Declare a command. `of` names the container of a subcommand (of="CLIENT": syntax is "CLIENT KILL ...").
@@ -282,14 +281,12 @@ class Group:
 
         return declare
 
-    def container(self, name: str, *, since: str, summary: str, **facts: object) -> None:
+    def container(self, name: str, *, since: str, summary: str, acl: tuple[str, ...] | None = None) -> None:
         """Declare a command that only has subcommands (CLIENT, CONFIG, ...): called bare it is an arity error."""
 
         def unreachable(ctx: Context, args: Args) -> Reply:
             raise wrong_arity(name.lower())
 
-        acl = facts.get("acl", ())
-        assert isinstance(acl, tuple)
         declare = self.command(
             name, arity=-2, since=since, summary=summary, complexity="Depends on subcommand.", acl=acl
         )

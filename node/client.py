@@ -1,0 +1,146 @@
+"""What the node knows of one client, without its socket.
+
+The connection (or a test) owns a Client and gives it a way to send; commands see and change only this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from node import resp
+
+if TYPE_CHECKING:
+    from node.keyspace import Database
+
+
+class Unusual(IntFlag):
+    """Why a request of this client, or of any client of this node, must take the slow way through the executor.
+
+    The sum over client and node is recomputed when a state changes, not per request; zero is the usual case.
+    """
+
+    NONE = 0
+    UNAUTHENTICATED = 1
+    ASKING = 2
+    READONLY = 4
+    REPLY_OFF = 8
+    FROM_PRIMARY = 16
+    LOADING = 32
+    REPLICA = 64
+    PAUSED = 128
+    MONITORED = 256
+    STALE = 512
+    QUEUEING = 1024
+    SUBSCRIBED = 2048
+    TRACKED = 4096
+    OUT_OF_MEMORY = 8192
+    TOO_FEW_REPLICAS = 16384
+
+
+class Client:
+    """One connected client. Times are unix ms; sizes are bytes."""
+
+    __slots__ = (
+        "address",
+        "asking",
+        "authenticated",
+        "bytes_in",
+        "bytes_out",
+        "close",
+        "closing",
+        "created_ms",
+        "database",
+        "encode",
+        "id",
+        "is_primary",
+        "is_replica",
+        "last_command",
+        "last_seen_ms",
+        "lib_name",
+        "lib_version",
+        "local_address",
+        "name",
+        "no_evict",
+        "no_touch",
+        "output_bytes",
+        "query_bytes",
+        "reply_skip",
+        "resp",
+        "send",
+        "tls",
+        "unix",
+        "unusual",
+        "user",
+        "arg_bytes",
+        "commands",
+        "ip",
+        "fd",
+        "output_limit_since_ms",
+    )
+
+    def __init__(self, client_id: int, database: Database, now_ms: int) -> None:
+        self.id = client_id
+        self.database = database
+        self.created_ms = now_ms
+        self.last_seen_ms = now_ms
+        self.address = ""
+        self.local_address = ""
+        self.ip = ""
+        """The peer's bare IP, "" for a unix socket: which address of a node it is told may depend on it."""
+        self.fd = -1
+        self.unix = False
+        self.tls = False
+        self.name = b""
+        self.lib_name = b""
+        self.lib_version = b""
+        self.user = "default"
+        self.authenticated = True
+        self.resp = 2
+        self.encode = resp.encode2
+        self.unusual: int = 0
+        """Sum of `Unusual`: an int, since IntFlag arithmetic is slow and this is tested per request."""
+        self.asking = False
+        self.reply_skip = 0
+        """CLIENT REPLY SKIP: how many replies are still to be left out, the one to SKIP itself included."""
+        self.no_evict = False
+        self.no_touch = False
+        self.is_primary = False
+        """The link from our primary, whose commands are obeyed without question."""
+        self.is_replica = False
+        self.closing = False
+        """Close once what has been written is out."""
+        self.last_command = ""
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.commands = 0
+        self.query_bytes = 0
+        self.arg_bytes = 0
+        self.output_bytes = 0
+        self.output_limit_since_ms = 0
+        self.send: Callable[[bytes], None] = _nowhere
+        """Hand encoded bytes to whoever owns the connection, outside of a reply (push messages, streams)."""
+        self.close: Callable[[], None] = _nothing
+        """End the connection at once."""
+
+    def set_protocol(self, version: int) -> None:
+        """2 or 3 (HELLO)."""
+        self.resp = version
+        self.encode = resp.encode3 if version == 3 else resp.encode2
+
+    def mark(self, why: Unusual, holds: bool) -> None:
+        """Set or clear one reason for the slow way."""
+        self.unusual = self.unusual | int(why) if holds else self.unusual & ~int(why)
+
+    def push(self, message: resp.Push) -> None:
+        """Send an out-of-band message."""
+        self.send(self.encode(message))
+
+
+def _nowhere(data: bytes) -> None:
+    return None
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,29 @@
+"""All commands, by group. A new file of commands is one line here."""
+
+from node.commands import (
+    client,
+    cluster,
+    config,
+    connection,
+    debug,
+    generic,
+    hashes,
+    introspection,
+    replication,
+    server,
+    strings,
+)
+
+GROUPS = [
+    strings.group,
+    hashes.group,
+    generic.group,
+    connection.group,
+    client.group,
+    server.group,
+    config.group,
+    introspection.group,
+    debug.group,
+    replication.group,
+    cluster.group,
+]

@@ -1,0 +1,7 @@
+"""Commands: generic."""
+
+from __future__ import annotations
+
+from node.registry import Group
+
+group = Group("generic")

@@ -1,0 +1,184 @@
+"""From a request to its reply: lookup, checks, routing, call, propagation. Hot: every request passes through.
+
+The usual request pays for one dict lookup, an arity check, one mask test and one look into the table of served slots.
+Whatever is unusual about a client or the node shows in the mask, and only then the checks of `_admit` run, in the
+order of Redis's `processCommand`.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from typing import TYPE_CHECKING
+
+from cluster.routing import Redirect
+from cluster.slots import key_slot
+from gossip.messages import SLOT_COUNT
+from node import errors
+from node.client import Client, Unusual
+from node.errors import CommandError
+from node.registry import Args, Command, Flag
+from node.resp import SILENCE, Reply
+
+if TYPE_CHECKING:
+    from node.state import Node
+
+_SLOT_MASK = SLOT_COUNT - 1
+
+_UNAUTHENTICATED = int(Unusual.UNAUTHENTICATED)
+_ASKING = int(Unusual.ASKING)
+_READONLY = int(Unusual.READONLY)
+_FROM_PRIMARY = int(Unusual.FROM_PRIMARY)
+_LOADING = int(Unusual.LOADING)
+_REPLICA = int(Unusual.REPLICA)
+_PAUSED = int(Unusual.PAUSED)
+_STALE = int(Unusual.STALE)
+_TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
+_MONITORED = int(Unusual.MONITORED)
+
+
+class Postponed(Exception):
+    """The request can not run now (CLIENT PAUSE): keep it, and everything behind it, until the node resumes."""
+
+
+class Executor:
+    """Runs requests on a node, one after the other."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._context = node.context
+        self._table = node.commands
+        self._spellings = node.commands.spellings
+        self._clustered = node.clustered
+
+    def execute(self, client: Client, args: Args) -> Reply:
+        """The reply to one request. CommandError for an error reply; Postponed when it has to wait.
+
+        args: at least one element, the command's name first.
+        """
+        command = self._spellings.get(args[0])
+        if command is None:
+            command = self._table.resolve(args)
+        if not command.min_args <= len(args) <= command.max_args:
+            command.rejected += 1
+            command.check_arity(args)
+        node = self._node
+        unusual = client.unusual | node.unusual
+        if unusual:
+            self._admit(client, command, args, unusual)
+        context = self._context
+        context.client = client
+        database = context.database = client.database
+        context.expires = database.expires
+        if self._clustered:
+            at = command.key_at
+            if at > 0:
+                key = args[at]
+                slot = key_slot(key) if b"{" in key else crc_hqx(key, 0) & _SLOT_MASK
+            elif at:
+                slot = self._common_slot(command, args)
+            else:
+                slot = -1
+            if slot >= 0:
+                if not node.served[slot]:
+                    self._route(client, command, args, slot, unusual)
+                context.slot = slot
+                context.keys = database.slots[slot]
+        else:
+            context.slot = 0
+            context.keys = database.slots[0]
+        command.calls += 1
+        try:
+            reply = command.handler(context, args)
+        except CommandError:
+            command.failed += 1
+            self._reset(context.dirty)
+            raise
+        if context.dirty or context.effects is not None:
+            self._after_change(args)
+        if unusual & _FROM_PRIMARY:
+            return SILENCE if not node.replies_to_primary(command) else reply
+        return reply
+
+    def _after_change(self, args: Args) -> None:
+        """Tell replicas and files what happened: the request as sent, or the effects that its handler named."""
+        context = self._context
+        node = self._node
+        effects, context.effects = context.effects, None
+        node.dirty += context.dirty
+        context.dirty = 0
+        if not node.propagates:
+            return
+        if effects is None:
+            node.propagate(context.database, args)
+        else:
+            for effect in effects:
+                node.propagate(context.database, effect)
+
+    def _reset(self, dirty: int) -> None:
+        """A handler failed. What it changed before it did is told all the same: data and stream must not part."""
+        context = self._context
+        effects, context.effects = context.effects, None
+        context.dirty = 0
+        if dirty and effects:
+            for effect in effects:
+                self._node.propagate(context.database, effect)
+
+    # The slow way -------------------------------------------------------------------------------------------------
+
+    def _admit(self, client: Client, command: Command, args: Args, unusual: int) -> None:
+        """The checks that usual requests need not pay for. CommandError or Postponed when the request may not run."""
+        try:
+            self._check(client, command, unusual)
+        except CommandError:
+            command.rejected += 1
+            raise
+        if unusual & _PAUSED and self._node.pause.postpones(client, command):
+            raise Postponed
+        if unusual & _MONITORED and not command.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
+            self._node.monitor(client, args)
+
+    def _check(self, client: Client, command: Command, unusual: int) -> None:
+        flags = command.flags
+        if unusual & _UNAUTHENTICATED and not flags & Flag.NO_AUTH:
+            raise CommandError(errors.NO_AUTH)
+        if client.is_primary:
+            return
+        writes = bool(flags & Flag.WRITE)
+        if writes and unusual & _TOO_FEW_REPLICAS:
+            raise CommandError(errors.NO_REPLICAS)
+        if writes and unusual & _REPLICA and self._node.config.replica_read_only and not self._redirects_writes(command):
+            raise CommandError(errors.READ_ONLY)
+        if unusual & _STALE and not flags & Flag.STALE:
+            raise CommandError(errors.MASTER_DOWN)
+        if unusual & _LOADING and not flags & Flag.LOADING:
+            raise CommandError(errors.LOADING)
+
+    def _redirects_writes(self, command: Command) -> bool:
+        """On a cluster's replica a write with keys is answered with MOVED, which comes from the routing below."""
+        return self._clustered and command.key_at != 0
+
+    def _common_slot(self, command: Command, args: Args) -> int:
+        """The slot of all keys of a request; -1 when it has none. CommandError CROSSSLOT when they differ."""
+        keys = command.keys_of(args)
+        if not keys:
+            return -1
+        slot = key_slot(keys[0])
+        for key in keys:
+            if key_slot(key) != slot:
+                command.rejected += 1
+                raise CommandError(errors.CROSS_SLOT)
+        return slot
+
+    def _route(self, client: Client, command: Command, args: Args, slot: int, unusual: int) -> None:
+        """A slot that is not simply served here. Returns when it may be served all the same; CommandError otherwise."""
+        if client.is_primary:
+            return
+        asking = bool(unusual & _ASKING) or bool(command.flags & Flag.ASKING)
+        try:
+            self._node.route(client, command, command.keys_of(args), slot, asking=asking)
+        except CommandError:
+            command.rejected += 1
+            raise
+
+
+__all__ = ["Executor", "Postponed", "Redirect"]

@@ -1,0 +1,153 @@
+"""The data of one database: one dict a slot, and one index of what expires when.
+
+A standalone node has one slot, so that every handler works on the same shape: the dict of the request's slot holds all
+keys that the request may name. Counting, listing, migrating and flushing a slot need no second index.
+
+Values are what `types/` defines: a string is `bytes`, `int` (when that is its canonical decimal form) or `bytearray`
+(changed in place); everything else is an instance of its own class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Protocol
+
+from cluster.slots import key_slot
+from gossip.ids import RandomSource
+from gossip.messages import SLOT_COUNT
+from node.scan import Listings
+
+Value = Any
+"""`bytes | int | bytearray` or an instance of a class of `types/`."""
+
+Keys = dict[bytes, Value]
+
+_SLOT_BITS = 14
+
+
+class Walker(Protocol):
+    """A walk over the whole database (a snapshot) that must see each key as it was when the walk began."""
+
+    def before_change(self, database: Database, slot: int, key: bytes) -> None:
+        """Called before `key` is changed, created or removed: write it out now unless the walk has passed it."""
+
+    def before_flush(self, database: Database) -> None:
+        """Called before all keys go: write out everything that the walk has not reached."""
+
+
+class Database:
+    """One numbered database.
+
+    slots: one dict of keys a slot. expires: unix time in ms for the keys that have one.
+    """
+
+    __slots__ = ("clustered", "expires", "index", "slots", "walkers", "_listings")
+
+    def __init__(self, index: int, clustered: bool) -> None:
+        self.index = index
+        self.clustered = clustered
+        self.slots: list[Keys] = self._empty()
+        self.expires: dict[bytes, int] = {}
+        self.walkers: list[Walker] = []
+        self._listings = Listings()
+
+    def _empty(self) -> list[Keys]:
+        return [{} for _ in range(SLOT_COUNT if self.clustered else 1)]
+
+    def __len__(self) -> int:
+        """Number of keys, those that have expired and were not looked at since included."""
+        return sum(map(len, self.slots))
+
+    def slot_of(self, key: bytes) -> int:
+        """The index into `slots` where `key` lives."""
+        return key_slot(key) if self.clustered else 0
+
+    def keys_of(self, key: bytes) -> Keys:
+        """The dict in which `key` lives."""
+        return self.slots[self.slot_of(key)]
+
+    def keys(self) -> Iterator[bytes]:
+        """All keys. The database must not change meanwhile."""
+        for keys in self.slots:
+            yield from keys
+
+    def store(self, key: bytes, value: Value, expire_at_ms: int | None) -> None:
+        """Put a key as it is: for loading, where nobody watches and nothing is propagated."""
+        self.keys_of(key)[key] = value
+        if expire_at_ms is None:
+            self.expires.pop(key, None)
+        else:
+            self.expires[key] = expire_at_ms
+
+    def clear(self) -> list[Keys]:
+        """Drop everything. Returns the dicts that held it, so that the caller decides when to pay for freeing them."""
+        for walker in self.walkers:
+            walker.before_flush(self)
+        dropped = self.slots
+        self.slots = self._empty()
+        self.expires = {}
+        self._listings.clear()
+        return dropped
+
+    def swap(self, other: Database) -> None:
+        """Exchange the contents of two databases (SWAPDB); clients keep their numbers."""
+        self.slots, other.slots = other.slots, self.slots
+        self.expires, other.expires = other.expires, self.expires
+        self._listings.clear()
+        other._listings.clear()
+
+    def random_key(self, random: RandomSource) -> bytes | None:
+        """A key, each equally likely; None when there is none. O(number of slots), in a big slot a walk at C speed."""
+        total = len(self)
+        if not total:
+            return None
+        place = random.randrange(total)
+        for keys in self.slots:
+            if place < len(keys):
+                return next(islice(keys, place, None))
+            place -= len(keys)
+        raise AssertionError("the counts of the slots do not add up")
+
+    def scan(self, cursor: int, count: int, only_slot: int | None = None) -> tuple[int, list[bytes]]:
+        """About `count` keys from `cursor` on and the next cursor, 0 at the end; `scan.py` tells what is guaranteed.
+
+        A cursor is position * 16384 + slot: slots upwards, within a slot positions downwards, 0 for all of it.
+        """
+        slot = cursor & (SLOT_COUNT - 1)
+        position = cursor >> _SLOT_BITS
+        if only_slot is not None:
+            slot = only_slot
+        last = len(self.slots) - 1 if only_slot is None else only_slot
+        found: list[bytes] = []
+        while slot <= last:
+            if keys := self.slots[slot]:
+                position, page = self._listings.page(slot, keys, position, count - len(found))
+                found += page
+                if position:
+                    return position << _SLOT_BITS | slot, found
+            position = 0
+            slot += 1
+            if len(found) >= count and slot <= last:
+                return slot, found
+        return 0, found
+
+
+class ExpirySweep:
+    """Active expiry: visits keys that have a deadline in rounds, so that what nobody reads goes away too.
+
+    A listing of the keys with a deadline is taken once a round, and each call visits the next few of it.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[bytes] = []
+
+    def expired(self, database: Database, now_ms: int, visits_max: int) -> list[bytes]:
+        """Keys found to be past their deadline among the next `visits_max` that have one."""
+        if not self._pending:
+            self._pending = list(database.expires)
+        batch = self._pending[-visits_max:]
+        del self._pending[-visits_max:]
+        deadlines = database.expires
+        return [key for key in batch if deadlines.get(key, now_ms + 1) <= now_ms]
+

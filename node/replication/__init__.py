@@ -1,0 +1,1 @@
+"""Replication: the stream and its backlog, the primary's side, the replica's side."""

@@ -1,0 +1,266 @@
+"""Everything one node knows, without a socket, file or clock of its own.
+
+The server (`server.py`) gives it time and carries out what it asks for through `NodeIO`; tests give it a clock that they
+turn themselves and look at what it asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cluster.machine import Cluster
+from gossip.ids import RandomSource, random_id
+from node import resp
+from node.client import Client, Unusual
+from node.commands import GROUPS
+from node.config import Config
+from node.context import Context, Observer
+from node.executor import Executor
+from node.gate import ReplyGate
+from node.keyspace import Database, ExpirySweep, Keys
+from node.registry import Args, Command, CommandTable, Flag
+from node.replication.state import Replication
+from node.stats import Stats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+COMMANDS = CommandTable(GROUPS)
+"""Every command there is; its counters are the process's, which runs one node."""
+
+
+class NodeIO(Protocol):
+    """What a node asks of the process around it."""
+
+    def carry_out(self, effects: Sequence[Any]) -> None:
+        """Carry out, in order, what the cluster's machine decided (`cluster.events`)."""
+
+    def follow(self, host: str, port: int) -> None:
+        """Be a replica of the server at this address from now on: connect, sync, follow."""
+
+    def stop_following(self) -> None:
+        """End the link to the primary, if there is one."""
+
+    def free_later(self, dropped: list[Keys]) -> None:
+        """Free these dicts little by little, without holding the loop."""
+
+    def shut_down(self, restart: bool = False) -> None:
+        """End the process in order, once the replies of this loop turn are out."""
+
+    def resume_clients(self) -> None:
+        """Postponed requests may run now."""
+
+    def link_stats(self) -> list[dict[str, Any]]:
+        """One entry a bus link, for CLUSTER LINKS."""
+
+    def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Run `action` after a while, on the loop."""
+
+
+@dataclass(slots=True)
+class Pause:
+    """CLIENT PAUSE: until when, and whether only writes wait. Times are unix ms."""
+
+    until_ms: int = 0
+    only_writes: bool = False
+
+    def postpones(self, client: Client, command: Command) -> bool:
+        """Whether this request has to wait. The primary's stream and replicas are never held up."""
+        if client.is_primary or client.is_replica:
+            return False
+        if command.name in ("client|pause", "client|unpause", "replconf", "psync"):
+            return False
+        return not self.only_writes or bool(command.flags & (Flag.WRITE | Flag.MAY_REPLICATE))
+
+
+@dataclass(slots=True)
+class DebugSwitches:
+    """What DEBUG can turn: `active_expire` (SET-ACTIVE-EXPIRE), bus packets to drop (DROP-CLUSTER-PACKET-FILTER)."""
+
+    active_expire: bool = True
+    drop_packet_filter: int = -1
+    close_link_on_drop: bool = False
+    quicklist_packed_threshold: int = 1 << 30
+
+
+@dataclass(slots=True)
+class Identity:
+    """What a process is, fixed at its start."""
+
+    run_id: str
+    pid: int = 0
+    executable: str = ""
+    config_file: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class Node:
+    """One server. Handlers reach it as `ctx.node`.
+
+    cluster: None for a standalone server. unusual: the sum of `Unusual` reasons that hold for every client.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        io: NodeIO,
+        random: RandomSource,
+        now_ms: int,
+        *,
+        cluster: Cluster | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        self.config = config
+        self.io = io
+        self.random = random
+        self.cluster = cluster
+        self.clustered = cluster is not None
+        self.identity = identity or Identity(run_id=random_id(random))
+        self.started_ms = now_ms
+        self.commands = COMMANDS
+        self.stats = Stats()
+        self.gate = ReplyGate()
+        self.pause = Pause()
+        self.debug = DebugSwitches()
+        self.databases = [
+            Database(index, self.clustered) for index in range(1 if self.clustered else config.databases)
+        ]
+        self.sweeps = [ExpirySweep() for _ in self.databases]
+        self.clients: dict[int, Client] = {}
+        self.monitors: dict[int, Client] = {}
+        self.observers: list[Observer] = []
+        self.next_client_id = 1
+        self.unusual = 0
+        self.dirty = 0
+        """Changes since the last save (INFO rdb_changes_since_last_save)."""
+        self.last_save_ms = now_ms
+        self.replication = Replication(self)
+        self.myself = Client(0, self.databases[0], now_ms)
+        """Stands for the node itself where it acts on its own: active expiry, DEBUG."""
+        self.context = Context(self, self.myself, self.databases[0])
+        self.context.now_ms = now_ms
+        self.executor = Executor(self)
+
+    # Time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def now_ms(self) -> int:
+        """Unix time in ms of this loop turn."""
+        return self.context.now_ms
+
+    def set_time(self, now_ms: int) -> None:
+        """A new loop turn begins."""
+        self.context.now_ms = now_ms
+
+    # Clients ------------------------------------------------------------------------------------------------------
+
+    def new_client(self) -> Client:
+        """A client that has just connected, registered under the next id."""
+        client = Client(self.next_client_id, self.databases[0], self.now_ms)
+        self.next_client_id += 1
+        if self.config.requirepass:
+            client.authenticated = False
+            client.mark(Unusual.UNAUTHENTICATED, True)
+        self.clients[client.id] = client
+        return client
+
+    def forget_client(self, client: Client) -> None:
+        """The connection is gone."""
+        self.clients.pop(client.id, None)
+        self.monitors.pop(client.id, None)
+        self.mark(Unusual.MONITORED, bool(self.monitors))
+        self.gate.replica_gone(client.id)
+
+    def mark(self, why: Unusual, holds: bool) -> None:
+        """Set or clear one reason for every client to take the slow way."""
+        self.unusual = self.unusual | int(why) if holds else self.unusual & ~int(why)
+
+    def run(self, client: Client, args: Args) -> resp.Reply:
+        """Execute one request outside of a connection's chunk: errors come as CommandError values, not raised."""
+        try:
+            return self.executor.execute(client, args)
+        except resp.CommandError as error:
+            self.stats.error(error.code)
+            return error
+
+    def monitor(self, client: Client, args: Args) -> None:
+        """Show a request to those who sent MONITOR."""
+        seconds, ms = divmod(self.now_ms, 1000)
+        shown = b" ".join(resp.quoted(arg) for arg in args)
+        line = b"%d.%06d [%d %b] %b" % (seconds, ms * 1000, client.database.index, client.address.encode(), shown)
+        for watcher in self.monitors.values():
+            watcher.send(b"+%b\r\n" % line)
+
+    # Pausing ------------------------------------------------------------------------------------------------------
+
+    def pause_clients(self, until_ms: int, only_writes: bool) -> None:
+        """CLIENT PAUSE: a longer or stricter pause that is already on stays."""
+        pause = self.pause
+        if self.unusual & Unusual.PAUSED:
+            until_ms = max(until_ms, pause.until_ms)
+            only_writes = only_writes and pause.only_writes
+        self.pause.until_ms, self.pause.only_writes = until_ms, only_writes
+        self.mark(Unusual.PAUSED, True)
+
+    def unpause_clients(self) -> None:
+        """CLIENT UNPAUSE, or the time is over."""
+        self.mark(Unusual.PAUSED, False)
+        self.io.resume_clients()
+
+    # Data ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def served(self) -> bytearray:
+        """One byte a slot, 1 where this node serves the slot with nothing more to ask."""
+        assert self.cluster is not None
+        return self.cluster.served
+
+    def may_expire(self) -> bool:
+        """Whether this node decides itself that keys are gone: not on a replica, nor while writes are paused."""
+        return not self.unusual & (Unusual.REPLICA | Unusual.PAUSED)
+
+    @property
+    def propagates(self) -> bool:
+        """Whether anybody wants to hear of changes: replicas, files."""
+        return self.replication.feeding
+
+    def propagate(self, database: Database, args: Args) -> None:
+        """Append a command to the replication stream."""
+        if self.replication.feeding:
+            self.replication.feed(database.index, args)
+
+    def observe(self, database: Database, event: str, key: bytes) -> None:
+        """Tell observers of a change."""
+        for observer in self.observers:
+            observer(database, event, key)
+
+    def replies_to_primary(self, command: Command) -> bool:
+        """The primary's stream gets no replies but the one to REPLCONF GETACK."""
+        return command.name == "replconf"
+
+    def sweep_expired(self, visits_max: int) -> int:
+        """Active expiry: look at the next keys that have a deadline. Returns how many were removed."""
+        removed = 0
+        if not self.may_expire() or not self.debug.active_expire:
+            return 0
+        context = self.context
+        context.client = self.myself
+        for database, sweep in zip(self.databases, self.sweeps, strict=True):
+            if not database.expires:
+                continue
+            for key in sweep.expired(database, self.now_ms, visits_max):
+                context.point_at(database, database.slot_of(key))
+                context.expire(key)
+                removed += 1
+        return removed
+
+    def flush(self, databases: Sequence[Database], lazily: bool) -> int:
+        """Drop all keys of these databases. Returns how many there were."""
+        count = 0
+        for database in databases:
+            count += len(database)
+            dropped = database.clear()
+            if lazily:
+                self.io.free_later(dropped)
+        return count

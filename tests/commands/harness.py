@@ -1,0 +1,94 @@
+"""Commands in process: no socket, no sleep.
+
+    redis = Harness()
+    redis.run("SET", "k", "v", "PX", 20)
+    redis.advance(21)
+    assert redis.run("GET", "k") is None
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from node import resp
+from node.client import Client
+from node.config import Config
+from node.errors import CommandError
+from node.keyspace import Keys
+from node.state import Node
+
+START_MS = 1_700_000_000_000
+
+
+class RecordingIO:
+    """Stands for the process around the node: notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def carry_out(self, effects: Sequence[Any]) -> None:
+        self.asked += [("carry_out", effect) for effect in effects]
+
+    def follow(self, host: str, port: int) -> None:
+        self.asked.append(("follow", host, port))
+
+    def stop_following(self) -> None:
+        self.asked.append(("stop_following",))
+
+    def free_later(self, dropped: list[Keys]) -> None:
+        self.asked.append(("free_later", sum(map(len, dropped))))
+
+    def shut_down(self, restart: bool = False) -> None:
+        self.asked.append(("shut_down", restart))
+
+    def resume_clients(self) -> None:
+        self.asked.append(("resume_clients",))
+
+    def link_stats(self) -> list[dict[str, Any]]:
+        return []
+
+    def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        self.asked.append(("call_later", delay_ms))
+
+
+def encoded(arg: object) -> bytes:
+    """An argument as bytes: str as UTF-8, numbers in decimal."""
+    return arg if isinstance(arg, bytes) else str(arg).encode()
+
+
+class Harness:
+    """One node and one client of it. `io.asked` lists what the node asked of the process around it."""
+
+    def __init__(self, *, seed: int = 1, settings: dict[str, str] | None = None) -> None:
+        config = Config()
+        config.set_many(settings or {}, startup=True)
+        self.io = RecordingIO()
+        self.node = Node(config, self.io, random.Random(seed), START_MS)
+        self.client = self.node.new_client()
+
+    def run(self, *args: object) -> resp.Reply:
+        """The reply as the handler's Python value; an error reply is raised as CommandError."""
+        return self.node.executor.execute(self.client, [encoded(arg) for arg in args])
+
+    def error(self, *args: object) -> str:
+        """The text of the error that this request gives; AssertionError when it gives none."""
+        try:
+            reply = self.run(*args)
+        except CommandError as error:
+            return error.text
+        raise AssertionError(f"{args} should have failed, but answered {reply!r}")
+
+    def wire(self, *args: object, protocol: int = 2) -> bytes:
+        """The reply as bytes in RESP2 or RESP3."""
+        value = self.node.run(self.client, [encoded(arg) for arg in args])
+        return resp.encode3(value) if protocol == 3 else resp.encode2(value)
+
+    def advance(self, ms: int) -> None:
+        """Let time pass."""
+        self.node.set_time(self.node.now_ms + ms)
+
+    def connect(self) -> Client:
+        """One more client."""
+        return self.node.new_client()
