@@ -1,0 +1,67 @@
+"""Which types can be saved and loaded: the one list. A new type is a module here and a line in ENCODINGS."""
+
+from __future__ import annotations
+
+from node.persistence.encodings import hashes, strings
+from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
+
+ENCODINGS: tuple[Encoding, ...] = (
+    strings.ENCODING,
+    hashes.ENCODING,
+)
+
+LOADERS: list[Loader | None] = [None] * 256
+"""By RDB type tag."""
+SAVERS: dict[type, Saver] = {}
+"""By the exact class of the value."""
+PIECEWISE_SAVERS: dict[type, PiecewiseSaver] = {}
+
+for _encoding in ENCODINGS:
+    for _tag, _loader in _encoding.loaders.items():
+        LOADERS[_tag] = _loader
+    for _class in _encoding.classes:
+        SAVERS[_class] = _encoding.save
+        if _encoding.save_piecewise is not None:
+            PIECEWISE_SAVERS[_class] = _encoding.save_piecewise
+
+_TYPE_NAMES: dict[int, str] = {
+    1: "list",
+    2: "set",
+    3: "sorted set",
+    5: "sorted set",
+    6: "module value",
+    7: "module value",
+    10: "list",
+    11: "set",
+    12: "sorted set",
+    14: "list",
+    15: "stream",
+    17: "sorted set",
+    18: "list",
+    19: "stream",
+    20: "set",
+    21: "stream",
+    22: "hash with field expiry",
+    23: "hash with field expiry",
+    24: "hash with field expiry",
+    25: "hash with field expiry",
+}
+
+_INTRODUCED = ((16, 10), (20, 11), (22, 12))
+"""From this tag on, values need at least this RDB version; what is older is read by every server that has RESTORE."""
+_RESTORE_SINCE = 6
+
+
+def unsupported(tag: int) -> str:
+    """Why a value of type `tag`, which has no loader, cannot be read."""
+    name = _TYPE_NAMES.get(tag)
+    return f"unknown type {tag}" if name is None else f"type {tag} ({name}) is not supported"
+
+
+def version_needed(tag: int) -> int:
+    """The lowest RDB version whose servers read a value of type `tag`."""
+    version = _RESTORE_SINCE
+    for first, needed in _INTRODUCED:
+        if tag >= first:
+            version = needed
+    return version
