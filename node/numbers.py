@@ -268,8 +268,7 @@ def _parse_hex_float(text: bytes) -> LongDouble | None:
 
 
 def add_float(left: LongDouble, right: LongDouble) -> LongDouble | None:
-    """Adds two long doubles with one rounding; None when the sum is NaN or infinite (``would produce NaN or Infinity``).
-    """
+    """Adds two long doubles with one rounding; None for NaN or infinity (``would produce NaN or Infinity``)."""
     if left.exponent == INFINITE or right.exponent == INFINITE:
         return None
     low = min(left.exponent, right.exponent)

@@ -1,0 +1,106 @@
+"""Checks of single values that go beyond their type: file names, host names, addresses, title templates."""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+
+_TITLE_WORDS = frozenset(
+    ("title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file")
+)
+_HOST_LETTERS = frozenset(string.ascii_letters + string.digits + "-.")
+_NODE_NAME_LETTERS = frozenset(string.ascii_letters + string.digits + "-._")
+_MAX_HOST_NAME = 255
+
+
+def dump_file(name: str) -> str | None:
+    """``dbfilename``: no path."""
+    return "dbfilename can't be a path, just a filename" if "/" in name else None
+
+
+def append_file(name: str) -> str | None:
+    """``appendfilename``: a name, no path."""
+    if not name:
+        return "appendfilename can't be empty"
+    return "appendfilename can't be a path, just a filename" if "/" in name else None
+
+
+def append_directory(name: str) -> str | None:
+    """``appenddirname``: a name, no path."""
+    if not name:
+        return "appenddirname can't be empty"
+    return "appenddirname can't be a path, just a dirname" if "/" in name else None
+
+
+def host_name(name: str) -> str | None:
+    """``cluster-announce-hostname``: letters, digits, hyphens and dots, below 256 characters."""
+    if len(name) > _MAX_HOST_NAME:
+        return "Hostnames must be less than 256 characters"
+    if not set(name) <= _HOST_LETTERS:
+        return "Hostnames may only contain alphanumeric characters, hyphens or dots"
+    return None
+
+
+def node_name(name: str) -> str | None:
+    """``cluster-announce-human-nodename``: letters, digits, hyphens, dots and underscores."""
+    if len(name) > _MAX_HOST_NAME:
+        return "Node names must be less than 256 characters"
+    if not set(name) <= _NODE_NAME_LETTERS:
+        return "Announced human node name contained invalid character"
+    return None
+
+
+def ipv4(text: str) -> str | None:
+    """An IPv4 address or nothing."""
+    try:
+        return None if not text or ipaddress.IPv4Address(text) else None
+    except ValueError:
+        return "Invalid IPv4 address"
+
+
+def ipv6(text: str) -> str | None:
+    """An IPv6 address or nothing."""
+    try:
+        return None if not text or ipaddress.IPv6Address(text) else None
+    except ValueError:
+        return "Invalid IPv6 address"
+
+
+def title_template(text: str) -> str | None:
+    """``proc-title-template``: braces hold known words only."""
+    reason = "template format is invalid or contains unknown variables"
+    rest = text
+    while "{" in rest:
+        _, _, rest = rest.partition("{")
+        word, closed, rest = rest.partition("}")
+        if not closed or word not in _TITLE_WORDS:
+            return reason
+    return None
+
+
+def no_defragmentation(wanted: bool) -> str | None:
+    """``activedefrag``: Python's allocator cannot move values; refused in Redis's words."""
+    if not wanted:
+        return None
+    return (
+        "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like "
+        "the one shipped by default with the Redis source distribution"
+    )
+
+
+def shutdown_words(value: str) -> str | None:
+    """``shutdown-on-*``: save and nosave exclude each other."""
+    words = value.split()
+    if "save" in words and "nosave" in words:
+        return "shutdown options SAVE and NOSAVE can't be used simultaneously"
+    return None
+
+
+def no_rdma(text: str) -> str | None:
+    """``rdma-bind``: there is no RDMA here, as in a Valkey built without it."""
+    return "No RDMA building support." if text else None
+
+
+def c_locale(text: str) -> str | None:
+    """``locale-collate``: only the C locale and the environment's; strings compare by bytes."""
+    return None if text in ("", "C", "POSIX", "C.UTF-8", "C.utf8") else "Invalid locale name"
