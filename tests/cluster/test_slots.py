@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -153,7 +154,7 @@ def test_every_spelling_holds_the_same_slots(slots: set[int]) -> None:
     assert ranges_to_bitmap(ranges) == bitmap
     assert bitmap_to_ranges(bitmap) == ranges
     assert bitmap_to_slots(bitmap) == sorted(slots)
-    assert all(first[1] + 1 < second[0] for first, second in zip(ranges, ranges[1:], strict=False))
+    assert all(first[1] + 1 < second[0] for first, second in pairwise(ranges))
 
 
 def test_bits_stand_where_the_bus_has_them() -> None:
