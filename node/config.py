@@ -87,48 +87,43 @@ class Config(
         """
         pairs = list(values.items()) if isinstance(values, Mapping) else list(values)
         chosen = self._resolve(pairs, local)
-        before = {setting.attribute: self.__dict__[setting.attribute] for setting, _ in chosen}
+        before = {setting.attribute: self.__dict__[setting.attribute] for _, setting, _ in chosen}
         try:
-            for setting, value in chosen:
-                args = value.split(" ") if setting.multiple else [value]
+            for name, setting, value in chosen:
+                args = (value.split(" ") if value else []) if setting.multiple else [value]
                 try:
-                    self.__dict__[setting.attribute] = setting.parse(args, before[setting.attribute])
+                    self.__dict__[setting.attribute] = setting.parse(args, self.__dict__[setting.attribute])
                 except SettingError as error:
-                    raise _failed(setting.name, str(error)) from None
-            self._tell([setting for setting, _ in chosen], before)
+                    raise _failed(name, str(error)) from None
+            self._tell([(name, setting) for name, setting, _ in chosen], before)
         except ConfigError:
             self.__dict__.update(before)
             raise
 
-    def _resolve(self, pairs: Sequence[tuple[str, str]], local: bool) -> list[tuple[AnySetting, str]]:
-        chosen: list[tuple[AnySetting, str]] = []
-        failure: ConfigError | None = None
-        seen: set[str] = set()
-        for name, value in pairs:
-            setting = BY_NAME.get(name.lower())
+    def _resolve(self, pairs: Sequence[tuple[str, str]], local: bool) -> list[tuple[str, AnySetting, str]]:
+        chosen: list[tuple[str, AnySetting, str]] = []
+        for given, value in pairs:
+            name = given.lower()
+            setting = BY_NAME.get(name)
             if setting is None:
-                raise ConfigError(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
-            if failure is None:
-                if setting.immutable:
-                    failure = _failed(name, "can't set immutable config")
-                elif setting.protected and not self._may_set_protected(local):
-                    failure = _failed(name, "can't set protected config")
-                elif setting.name in seen:
-                    failure = _failed(name, "duplicate parameter")
-            seen.add(setting.name)
-            chosen.append((setting, value))
-        if failure is not None:
-            raise failure
+                raise ConfigError(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
+            if setting.immutable:
+                raise _failed(given, "can't set immutable config")
+            if setting.protected and not self._may_set_protected(local):
+                raise _failed(given, "can't set protected config")
+            if any(name == other for other, _, _ in chosen):
+                raise _failed(given, "duplicate parameter")
+            chosen.append((name, setting, value))
         return chosen
 
     def _may_set_protected(self, local: bool) -> bool:
         allowed = self.enable_protected_configs
         return allowed == "yes" or (allowed == "local" and local)
 
-    def _tell(self, settings: Sequence[AnySetting], before: Mapping[str, Any]) -> None:
+    def _tell(self, settings: Sequence[tuple[str, AnySetting]], before: Mapping[str, Any]) -> None:
         told: list[AnySetting] = []
-        for setting in settings:
-            if self.__dict__[setting.attribute] == before[setting.attribute]:
+        for name, setting in settings:
+            if setting in told or self.__dict__[setting.attribute] == before[setting.attribute]:
                 continue
             told.append(setting)
             for listener in self._listeners.get(setting.name, ()):
@@ -136,7 +131,7 @@ class Config(
                 if reason is not None:
                     self.__dict__.update(before)
                     self._untell(told)
-                    raise _failed(setting.name, reason)
+                    raise _failed(name, reason)
 
     def _untell(self, settings: Sequence[AnySetting]) -> None:
         for setting in settings:
@@ -155,15 +150,17 @@ class Config(
         as it was asked.
         """
         found: dict[bytes, bytes] = {}
+        seen: set[bytes] = set()
         for pattern in patterns:
             if not any(special in pattern for special in b"*?["):
                 setting = BY_NAME.get(to_text(pattern).lower())
-                if setting is not None:
-                    found[pattern] = to_bytes(setting.format(self.__dict__[setting.attribute]))
-                continue
-            matches = compile_glob(pattern, True)
-            for name, setting in _VISIBLE:
-                if matches(name):
+                named = [(pattern, setting)] if setting is not None else []
+            else:
+                matches = compile_glob(pattern, True)
+                named = [(name, setting) for name, setting in _VISIBLE if matches(name)]
+            for name, setting in named:
+                if name.lower() not in seen:
+                    seen.add(name.lower())
                     found[name] = to_bytes(setting.format(self.__dict__[setting.attribute]))
         return found
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 import ipaddress
 import string
 
-_TITLE_WORDS = frozenset(
-    ("title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file")
-)
+#: Words of a title template, and whether they stand for something in any process.
+_TITLE_WORDS = {
+    "title": False,
+    "listen-addr": True,
+    "server-mode": False,
+    "port": True,
+    "tls-port": True,
+    "unixsocket": False,
+    "config-file": False,
+}
 _HOST_LETTERS = frozenset(string.ascii_letters + string.digits + "-.")
 _NODE_NAME_LETTERS = frozenset(string.ascii_letters + string.digits + "-._")
 _MAX_HOST_NAME = 255
@@ -67,15 +74,20 @@ def ipv6(text: str) -> str | None:
 
 
 def title_template(text: str) -> str | None:
-    """``proc-title-template``: braces hold known words only."""
+    """``proc-title-template``: braces hold known words only, and the title is not empty."""
     reason = "template format is invalid or contains unknown variables"
-    rest = text
-    while "{" in rest:
-        _, _, rest = rest.partition("{")
-        word, closed, rest = rest.partition("}")
-        if not closed or word not in _TITLE_WORDS:
-            return reason
-    return None
+    shown, rest = False, text
+    while rest:
+        before, opened, rest = rest.partition("{")
+        shown = shown or bool(before.strip())
+        if opened and rest.startswith("{"):
+            shown, rest = True, rest[1:]
+        elif opened:
+            word, closed, rest = rest.partition("}")
+            if not closed or word not in _TITLE_WORDS:
+                return reason
+            shown = shown or _TITLE_WORDS[word]
+    return None if shown else reason
 
 
 def no_defragmentation(wanted: bool) -> str | None:

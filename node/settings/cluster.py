@@ -64,7 +64,7 @@ class ReplicationSettings:
     replica_lazy_flush = Bool(False, "slave-lazy-flush", kept=True)
     repl_timeout = Int(60, low=1)
     repl_ping_replica_period = Int(10, "repl-ping-slave-period", low=1)
-    repl_backlog_size = Memory(MB, low=1)
+    repl_backlog_size = Memory(MB, low=1, clamp=(16384, LLONG_MAX))
     repl_backlog_ttl = Int(3600, high=LONG_MAX)
     repl_disable_tcp_nodelay = Bool(False)
     repl_diskless_sync = Bool(True, kept=True)

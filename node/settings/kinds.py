@@ -286,9 +286,7 @@ class Flags(Choice):
     multiple = True
 
     def parse(self, args: Sequence[str], current: str, loading: bool = False) -> str:
-        if not args:
-            raise SettingError("wrong number of arguments")
-        words = {self.word(text) for text in args}
+        words = {self.word(text) for text in args or ("",)}
         value = " ".join(word for word in (*self.choices[1:], *self.also) if word in words) or self.choices[0]
         if self.check is not None and (reason := self.check(value)) is not None:
             raise SettingError(reason)

@@ -76,7 +76,7 @@ class OutputBufferLimit(Setting[BufferLimits]):
     multiple = True
 
     def parse(self, args: Sequence[str], current: BufferLimits, loading: bool = False) -> BufferLimits:
-        if len(args) % 4 or not args:
+        if len(args) % 4:
             raise SettingError("Wrong number of arguments in buffer limit configuration.")
         limits = current
         for at in range(0, len(args), 4):

@@ -145,7 +145,7 @@ def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis
                 different.append((name, value, theirs, mine))
         if not BY_NAME[name].immutable:
             redis70.execute_command("CONFIG", "SET", name, start_value)
-    assert different == []
+    assert different == [], "\n" + "\n".join(map(str, different))
     assert tried > 5000
 
 
