@@ -170,8 +170,6 @@ class Config(
         ``again``: the same load has set it before (save points add up). Listeners are not called.
         """
         setting = BY_NAME[name.lower()]
-        if not args:
-            raise SettingError("wrong number of arguments")
         self.__dict__[setting.attribute] = setting.parse(args, self.__dict__[setting.attribute], again)
 
 

@@ -93,7 +93,7 @@ def options_text(args: Sequence[str]) -> str:
     name_is_open = False
     for at, arg in enumerate(args):
         if arg.startswith("--") and not name_is_open:
-            parts.append("\n" + arg[2:])
+            parts.append(("\n" if parts else "") + arg[2:])
             words = split_args(to_bytes(arg))
             name_is_open = words is not None and len(words) == 1
             follower = args[at + 1] if at + 1 < len(args) else None
@@ -146,7 +146,7 @@ class Loader:
         text = self._read(path) if path else ""
         if stdin is not None:
             text += to_text(stdin.read())
-        self.load_text(text + extra)
+        self.load_text(f"{text}\n{extra}" if extra else text)
 
     def _read(self, path: str) -> str:
         try:

@@ -65,6 +65,19 @@ def parse_int(text: bytes) -> int | None:
     return None
 
 
+def strtoll(text: str, base: int = 10) -> int | None:
+    """C's ``strtoll`` where it takes the whole text, None elsewhere: spaces before, a sign and leading zeros are taken,
+    the empty text is 0, numbers beyond 64 bits saturate. ``base`` is 8 or 10. Some settings are read so.
+    """
+    if not text:
+        return 0
+    body = text.lstrip(" \t\n\v\f\r")
+    digits = body[1:] if body[:1] in ("+", "-") else body
+    if not digits or digits.strip("0123456789"[:base]):
+        return None
+    return max(LLONG_MIN, min(int(body, base), LLONG_MAX))
+
+
 def parse_memory(text: bytes | str) -> int | None:
     """Reads a size such as ``100``, ``1k``, ``64mb``, ``2GB`` as a number of bytes; None when it is not one.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, overload
 
-from node.numbers import INT_MAX, LLONG_MAX, ULLONG_MAX, format_memory, parse_int, parse_memory
+from node.numbers import INT_MAX, LLONG_MAX, ULLONG_MAX, format_memory, parse_int, parse_memory, strtoll
 
 T = TypeVar("T")
 
@@ -191,9 +191,7 @@ class Octal(Int):
     parse_reason = "argument couldn't be parsed as an octal number"
 
     def read(self, text: str) -> int | None:
-        if not text or text.strip("01234567"):
-            return None
-        return int(text, 8)
+        return strtoll(text, 8)
 
     def bound(self, value: int) -> str:
         return f"{value:o}"

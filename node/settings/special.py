@@ -10,20 +10,11 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from node.numbers import format_memory, parse_double, parse_memory
+from node.numbers import format_memory, parse_double, parse_memory, strtoll
 from node.settings.kinds import Setting, SettingError, quote, to_bytes
 
 SavePoints = tuple[tuple[int, int], ...]
 MAX_BIND_ADDRESSES = 16
-
-
-def _strtoll(text: str) -> int | None:
-    """C's strtoll over the whole text: spaces before, a sign and leading zeros are taken; saturates at 64 bits."""
-    body = text.lstrip(" \t\n\v\f\r")
-    digits = body[1:] if body[:1] in ("+", "-") else body
-    if not digits.isascii() or not digits.isdigit():
-        return None if text else 0
-    return max(-(1 << 63), min(int(body), (1 << 63) - 1))
 
 
 class Save(Setting[SavePoints]):
@@ -40,7 +31,7 @@ class Save(Setting[SavePoints]):
             raise SettingError("Invalid save parameters")
         points = []
         for seconds_text, changes_text in zip(args[::2], args[1::2], strict=True):
-            seconds, changes = _strtoll(seconds_text), _strtoll(changes_text)
+            seconds, changes = strtoll(seconds_text), strtoll(changes_text)
             if seconds is None or changes is None or seconds < 1 or changes < 0:
                 raise SettingError("Invalid save parameters")
             points.append((seconds, changes))
@@ -84,7 +75,7 @@ class OutputBufferLimit(Setting[BufferLimits]):
             name = "replica" if name == "slave" else name
             if name not in BufferLimits._fields:
                 raise SettingError("Invalid client class specified in buffer limit configuration.")
-            hard, soft, seconds = parse_memory(args[at + 1]), parse_memory(args[at + 2]), _strtoll(args[at + 3])
+            hard, soft, seconds = parse_memory(args[at + 1]), parse_memory(args[at + 2]), strtoll(args[at + 3])
             if hard is None or soft is None or seconds is None or seconds < 0:
                 raise SettingError("Error in hard, soft or soft_seconds setting in buffer limit configuration.")
             limits = limits._replace(**{name: BufferLimit(hard, soft, seconds)})
@@ -153,7 +144,7 @@ class Primary(Setting["tuple[str, int] | None"]):
             raise SettingError("wrong number of arguments")
         if args[0].lower() == "no" and args[1].lower() == "one":
             return None
-        port = _strtoll(args[1])
+        port = strtoll(args[1])
         if port is None or not 0 <= port <= 65535:
             raise SettingError("Invalid master port")
         return args[0], port
@@ -174,7 +165,7 @@ class OomScores(Setting[tuple[int, int, int]]):
     def parse(self, args: Sequence[str], current: tuple[int, int, int], loading: bool = False) -> tuple[int, int, int]:
         if len(args) != 3:
             raise SettingError("wrong number of arguments")
-        numbers = [_strtoll(text) for text in args]
+        numbers = [strtoll(text) for text in args]
         good = [number for number in numbers if number is not None and -2000 <= number <= 2000]
         if len(good) != 3:
             raise SettingError("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")
