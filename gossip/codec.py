@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from ipaddress import ip_address
 from struct import Struct
 from struct import error as StructError
 
@@ -78,9 +79,6 @@ class CodecError(ValueError):
     """These bytes are no message, or this message has no bytes. The text says which rule was broken."""
 
 
-# --- fields ---------------------------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=4096)
 def _id_from(raw: bytes) -> NodeId:
     text = raw.decode("latin-1")
@@ -109,7 +107,7 @@ def _ip_from(raw: bytes) -> str:
 
 @lru_cache(maxsize=4096)
 def _ip_to(ip: str) -> bytes:
-    if len(ip) >= _IP_FIELD_BYTES or not _IP.fullmatch(ip):
+    if not is_ip(ip):
         raise CodecError(f"{ip!r} cannot be sent as an address")
     return ip.encode("ascii")
 
@@ -124,6 +122,21 @@ def _message_flags(value: int) -> MessageFlag:
     return MessageFlag(value)
 
 
+def is_ip(text: str) -> bool:
+    """Whether `text` may stand where addresses do: "" (not known yet), or what an IP address or short name is made of,
+    at most 45 characters. Redis lets `cluster-announce-ip` be a name, so this does not ask for a true address."""
+    return len(text) < _IP_FIELD_BYTES and _IP.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def is_ip_of(text: str, version: int) -> bool:
+    """Whether `text` is an IPv4 (version 4) or IPv6 (version 6, without a scope) address."""
+    try:
+        return ip_address(text).version == version and is_ip(text) and "%" not in text
+    except ValueError:
+        return False
+
+
 def is_hostname(text: str) -> bool:
     """Whether `text` may be announced as a hostname: at most 255 letters, digits, dots and hyphens."""
     return len(text) <= _MAX_NAME_BYTES and _HOSTNAME.fullmatch(text) is not None
@@ -133,9 +146,6 @@ def is_human_nodename(text: str) -> bool:
     """Whether `text` may be announced as a node's name: at most 255 printable ASCII characters, none that
     separates or quotes in nodes.conf."""
     return len(text) <= _MAX_NAME_BYTES and _NODENAME.fullmatch(text) is not None and not _NODENAME_BANNED & set(text)
-
-
-# --- cutting frames from a stream -------------------------------------------------------------------------------------
 
 
 def frame_length(buffer: bytes | bytearray | memoryview, limit: int = MAX_FRAME_BYTES) -> int | None:
@@ -164,9 +174,6 @@ def frame_length(buffer: bytes | bytearray | memoryview, limit: int = MAX_FRAME_
         if (kind & ~LIGHT) not in _BULK_TYPES and length > MAX_PING_BYTES:
             raise CodecError(f"total length {length} is too long for message type {kind}")
     return int(length)
-
-
-# --- decoding -----------------------------------------------------------------------------------------------------------
 
 
 def decode(frame: bytes) -> Message:
@@ -224,6 +231,8 @@ def _decode_extensions(frame: bytes, at: int, count: int) -> Extensions:
     hostname: str | None = None
     human_nodename: str | None = None
     shard_id: ShardId | None = None
+    client_ipv4: str | None = None
+    client_ipv6: str | None = None
     forgotten: list[tuple[NodeId, int]] = []
     unknown: list[tuple[int, bytes]] = []
     for _ in range(count):
@@ -249,10 +258,14 @@ def _decode_extensions(frame: bytes, at: int, count: int) -> Extensions:
             if len(data) != ID_LENGTH:
                 raise CodecError(f"a shard id takes {ID_LENGTH} bytes, not {len(data)}")
             shard_id = ShardId(_id_from(data))
+        elif kind == ExtensionType.CLIENT_IPV4 and (ip := _client_ip_from(data, 4)):
+            client_ipv4 = ip
+        elif kind == ExtensionType.CLIENT_IPV6 and (ip := _client_ip_from(data, 6)):
+            client_ipv6 = ip
         else:
             unknown.append((kind, data))
     _expect_length(frame, at)
-    return Extensions(hostname, human_nodename, shard_id, tuple(forgotten), tuple(unknown))
+    return Extensions(hostname, human_nodename, shard_id, tuple(forgotten), tuple(unknown), client_ipv4, client_ipv6)
 
 
 def _name_from(data: bytes, allowed: Callable[[str], bool]) -> str | None:
@@ -263,6 +276,13 @@ def _name_from(data: bytes, allowed: Callable[[str], bool]) -> str | None:
     if not allowed(name):
         raise CodecError("a name extension has characters that no name may have")
     return name or None
+
+
+@lru_cache(maxsize=1024)
+def _client_ip_from(data: bytes, version: int) -> str | None:
+    """The address, or None when `data` is not exactly how one is written: then it is another server's extension."""
+    text = data.rstrip(b"\0").decode("latin-1")
+    return text if is_ip_of(text, version) and _padded(text.encode("ascii") + b"\0") == data else None
 
 
 def _decode_fail(header: Header, frame: bytes, kind: int, count: int, extensions: int) -> Message:
@@ -342,9 +362,6 @@ _BODIES: dict[int, Callable[[Header, bytes, int, int, int], Message]] = {
 }
 
 
-# --- encoding -----------------------------------------------------------------------------------------------------------
-
-
 def encode(message: Message) -> bytes:
     """The frame that says `message`.
 
@@ -383,6 +400,10 @@ def _encode_extensions(extensions: Extensions) -> list[bytes]:
         parts.append(_encode_name(ExtensionType.HOSTNAME, extensions.hostname, is_hostname))
     if extensions.human_nodename:
         parts.append(_encode_name(ExtensionType.HUMAN_NODENAME, extensions.human_nodename, is_human_nodename))
+    if extensions.client_ipv4:
+        parts.append(_encode_client_ip(ExtensionType.CLIENT_IPV4, extensions.client_ipv4, 4))
+    if extensions.client_ipv6:
+        parts.append(_encode_client_ip(ExtensionType.CLIENT_IPV6, extensions.client_ipv6, 6))
     parts += [_encode_extension(kind, data) for kind, data in extensions.unknown]
     parts += [
         _encode_extension(ExtensionType.FORGOTTEN_NODE, _FORGOTTEN.pack(_id_to(node), ttl_s))
@@ -401,8 +422,18 @@ def _encode_name(kind: ExtensionType, name: str, allowed: Callable[[str], bool])
     return _encode_extension(kind, name.encode("ascii") + b"\0")
 
 
+def _encode_client_ip(kind: ExtensionType, ip: str, version: int) -> bytes:
+    if not is_ip_of(ip, version):
+        raise CodecError(f"{ip!r} is no IPv{version} address")
+    return _encode_extension(kind, ip.encode("ascii") + b"\0")
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 8)
+
+
 def _encode_extension(kind: int, data: bytes) -> bytes:
-    data += bytes(-len(data) % 8)
+    data = _padded(data)
     return _EXTENSION.pack(_EXTENSION.size + len(data), kind) + data
 
 

@@ -59,12 +59,14 @@ class MessageFlag(IntFlag):
 
 
 class ExtensionType(IntEnum):
-    """Ping extensions that Redis and Valkey agree on. Type 4 means different things to them and is carried opaque."""
+    """Ping extensions. Redis and Valkey agree on 0 to 3; 4 is an internal secret to Redis 8 and 5 is Valkey's alone."""
 
     HOSTNAME = 0
     HUMAN_NODENAME = 1
     FORGOTTEN_NODE = 2
     SHARD_ID = 3
+    CLIENT_IPV4 = 4
+    CLIENT_IPV6 = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Extensions:
     """Ping extensions by name; `unknown` keeps (type, data) of those that we do not speak.
 
     forgotten: (node, seconds for which it must stay forgotten).
+    client_ipv4, client_ipv6: the addresses that clients are to be given instead of the header's (Valkey's
+    `cluster-announce-client-ipv4`/`-ipv6`), for nodes that their clients reach through another network than their peers.
     """
 
     hostname: str | None = None
@@ -117,6 +121,8 @@ class Extensions:
     shard_id: ShardId | None = None
     forgotten: tuple[tuple[NodeId, int], ...] = ()
     unknown: tuple[tuple[int, bytes], ...] = ()
+    client_ipv4: str | None = None
+    client_ipv6: str | None = None
 
 
 NO_EXTENSIONS = Extensions()

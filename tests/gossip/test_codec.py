@@ -56,6 +56,7 @@ extensions = st.builds(
     Extensions, hostname=hostnames, human_nodename=nodenames, shard_id=st.none() | ids.map(ShardId),
     forgotten=st.lists(st.tuples(ids, u64), max_size=3).map(tuple),
     unknown=st.lists(st.tuples(st.integers(4, 65535), aligned), max_size=3).map(tuple),
+    client_ipv4=st.none() | st.ip_addresses(v=4).map(str), client_ipv6=st.none() | st.ip_addresses(v=6).map(str),
 )
 messages = st.one_of(
     st.builds(
@@ -122,8 +123,8 @@ def test_what_valkey_91_says_in_pings() -> None:
     assert NodeFlag.LIGHT_HEADER in names.header.flags
     own = decode(FRAMES["valkey91_ping_own_extensions"])
     assert isinstance(own, Ping)
-    assert [kind for kind, _ in own.extensions.unknown] == [4, 5, 6, 8]
-    assert own.extensions.unknown[0] == (4, b"127.0.0.9" + bytes(7))
+    assert (own.extensions.client_ipv4, own.extensions.client_ipv6) == ("127.0.0.9", "::1")
+    assert own.extensions.unknown == ((6, b"\x1e\x61" + bytes(6)), (8, b"az-1" + bytes(4))), "client port, zone"
     forgotten = decode(FRAMES["valkey91_ping_forgotten"])
     assert isinstance(forgotten, Ping)
     assert [ttl_s for _, ttl_s in forgotten.extensions.forgotten] == [52]
@@ -143,6 +144,12 @@ def test_an_extension_count_without_the_flag_counts_nothing() -> None:
     ping = decode(bytes(frame))
     assert isinstance(ping, Ping)
     assert ping.extensions == Extensions()
+
+
+@pytest.mark.parametrize("data", [b"s3cret!!" * 5, b"1.2.3.4\0" * 2, b"1.2.3.4\0" + bytes(8), b"::1" + bytes(5), b""])
+def test_type_4_that_is_no_address_is_another_servers_business(data: bytes) -> None:
+    ping = Ping(MessageType.PING, header(message_flags=MessageFlag.EXTENSIONS), (), Extensions(unknown=((4, data),)))
+    assert decode(encode(ping)) == ping
 
 
 def test_unknown_node_flags_are_kept() -> None:
@@ -186,6 +193,8 @@ def test_lengths_are_those_of_the_format(message: Message, length: int) -> None:
         (Ping(MessageType.PING, header(), (), Extensions(hostname="a_b")), "as a name"),
         (Ping(MessageType.PING, header(), (), Extensions(human_nodename="a b")), "as a name"),
         (Ping(MessageType.PING, header(), (), Extensions(forgotten=((OTHER, 1),) * 4097)), "4097 extensions"),
+        (Ping(MessageType.PING, header(), (), Extensions(client_ipv4="::1")), "no IPv4 address"),
+        (Ping(MessageType.PING, header(), (), Extensions(client_ipv6="fe80::1%eth0")), "no IPv6 address"),
     ],
 )
 def test_what_has_no_bytes_is_refused_with_the_reason(message: Message, reason: str) -> None:
