@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tracemalloc
 
@@ -154,6 +155,51 @@ def test_every_changed_byte_is_an_error_or_a_value(fix_checksum: bool) -> None:
                 with pytest.raises(RdbError):
                     reader.feed(b"")
     assert accepted > (100 if fix_checksum else 0)
+
+
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """`data` with some bytes changed, put in, taken out or repeated, lengths by preference."""
+    out = bytearray(data)
+    lies = [b"\x81" + rng.randbytes(8), b"\x80" + rng.randbytes(4), b"\xc3", b"\xfe\xff\xff\xff\xff", b"\xf0\xff\xff\xff\x7f"]
+    for _ in range(rng.choice([1, 1, 2, 3, 6])):
+        at = rng.randrange(len(out))
+        kind = rng.randrange(5)
+        if kind == 0:
+            out[at] = rng.randrange(256)
+        elif kind == 1:
+            out[at:at] = rng.randbytes(rng.randrange(9))
+        elif kind == 2 and len(out) > 20:
+            del out[at : at + rng.randrange(9)]
+        elif kind == 3:
+            out[at : at + 1] = rng.choice(lies)
+        else:
+            start = rng.randrange(len(out))
+            out[at:at] = out[start : start + rng.randrange(20)]
+    return bytes(out)
+
+
+def test_random_damage_under_a_right_checksum() -> None:
+    """HASHSLOT_FUZZ_ROUNDS and HASHSLOT_FUZZ_SEED make it longer or repeat it."""
+    seed = int(os.environ.get("HASHSLOT_FUZZ_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    data = small_file()[:-9]
+    tracemalloc.start()
+    try:
+        for _ in range(int(os.environ.get("HASHSLOT_FUZZ_ROUNDS", "1500"))):
+            damaged = damage(data, rng) + b"\xff"
+            damaged += crc64(damaged).to_bytes(8, "little")
+            cut = rng.randrange(len(damaged))
+            reader = RdbReader()
+            try:
+                reader.feed(damaged[:cut])
+                reader.feed(damaged[cut:])
+                reader.close()
+            except RdbError as error:
+                assert error.offset is not None
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_file_without_checksum_is_taken_and_says_so() -> None:
