@@ -53,10 +53,7 @@ def _read(text: str) -> tuple[list[str], dict[str, list[int]], bool]:
     lines: list[str] = []
     places: dict[str, list[int]] = {}
     signed = False
-    raw_lines = text.split("\n")
-    if raw_lines and not raw_lines[-1]:
-        raw_lines.pop()
-    for raw in raw_lines:
+    for raw in text.split("\n") if text else ():
         line = raw.strip(" \t\r\n")
         if not line or line.startswith("#"):
             signed = signed or line == SIGNATURE

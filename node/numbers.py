@@ -39,6 +39,7 @@ _MIN_SUBNORMAL_EXPONENT = -16445
 _MAX_FLOAT_TEXT = 255
 _FRACTION_DIGITS = 17
 _FRACTION_SCALE = 10**_FRACTION_DIGITS
+_PRINTABLE = 10**4000
 
 _DECIMAL_TEXT = re.compile(rb"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?\Z")
 _HEX_TEXT = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?\d+))?\Z")
@@ -301,8 +302,16 @@ def format_long_double(value: LongDouble) -> bytes:
     magnitude = abs(mantissa)
     sign = b"-" if mantissa < 0 else b""
     if exponent >= 0:
-        return sign + b"%d" % (magnitude << exponent)
+        return sign + _decimal(magnitude << exponent)
     whole, fraction = divmod(_divide_even(magnitude * _FRACTION_SCALE, 1, exponent), _FRACTION_SCALE)
     if fraction == 0:
         return sign + b"%d" % whole if whole else b"0"
     return sign + b"%d." % whole + (b"%017d" % fraction).rstrip(b"0")
+
+
+def _decimal(value: int) -> bytes:
+    """An integer of up to 4933 digits in decimal; Python itself refuses to print more than 4300 digits at once."""
+    if value < _PRINTABLE:
+        return b"%d" % value
+    high, low = divmod(value, _PRINTABLE)
+    return b"%d%04000d" % (high, low)

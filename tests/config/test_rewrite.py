@@ -141,7 +141,7 @@ def test_a_rewrite_is_atomic_and_keeps_the_mode(tmp_path: Path, monkeypatch: pyt
     path.write_text("# old\n")
     path.chmod(0o600)
     rewrite(str(path), Config("/"))
-    assert path.read_text().startswith("# old\n# Generated")
+    assert path.read_text().startswith("# old\n\n# Generated")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_text()
 
