@@ -36,7 +36,9 @@ _UNITS = {
 _MANTISSA_BITS = 64
 _MAX_BINARY_EXPONENT = 16384
 _MIN_SUBNORMAL_EXPONENT = -16445
-_MAX_FLOAT_TEXT = 255
+_MAX_FLOAT_TEXT = 5 * 1024 - 1
+_MAX_EXACT_DIGITS = 4200
+_MAX_EXPONENT = 20000
 _FRACTION_DIGITS = 17
 _FRACTION_SCALE = 10**_FRACTION_DIGITS
 _PRINTABLE = 10**4000
@@ -108,9 +110,8 @@ def parse_double(text: bytes) -> float | None:
     Defined by ``string2d``: what ``strtod`` takes as a whole, with no leading space; ``inf`` in all its spellings and
     hexadecimal forms are numbers, NaN is not, a finite text out of range is not.
     """
-    if not text or len(text) > _MAX_FLOAT_TEXT:
-        return None
-    if _DECIMAL_TEXT.match(text) and any(48 <= byte <= 57 for byte in text[:2] + text):
+    found = _DECIMAL_TEXT.match(text)
+    if found is not None and (found.group(2) or found.group(3)):
         try:
             value = float(text)
         except ValueError:
@@ -242,7 +243,7 @@ def _divide_even(magnitude: int, denominator: int, shift: int) -> int:
 def parse_float(text: bytes) -> LongDouble | None:
     """Reads a long double as INCRBYFLOAT does; None when Redis answers ``value is not a valid float``.
 
-    Defined by ``string2ld``: what ``strtold`` takes as a whole, at most 255 bytes, no leading space, no NaN, nothing
+    Defined by ``string2ld``: what ``strtold`` takes as a whole, at most 5119 bytes, no leading space, no NaN, nothing
     that over- or underflows; infinities and hexadecimal forms are numbers.
     """
     if not text or len(text) > _MAX_FLOAT_TEXT:
@@ -252,11 +253,15 @@ def parse_float(text: bytes) -> LongDouble | None:
         whole, fraction = found.group(2), found.group(3) or b""
         if not whole and not fraction:
             return None
-        digits = int(whole + fraction)
-        exponent = int(found.group(4) or b"0") - len(fraction)
-        if digits == 0:
+        significant = (whole + fraction).lstrip(b"0")
+        if not significant:
             return ZERO
-        if not -6000 < exponent < 6000:
+        exponent = _exponent(found.group(4)) - len(fraction)
+        if len(significant) > _MAX_EXACT_DIGITS:
+            exponent += len(significant) - _MAX_EXACT_DIGITS - 1
+            significant = significant[:_MAX_EXACT_DIGITS] + b"1"
+        digits = int(significant)
+        if not -_MAX_EXPONENT < exponent < _MAX_EXPONENT:
             return None
         numerator, denominator = (digits * 10**exponent, 1) if exponent >= 0 else (digits, 10**-exponent)
         value = _round_long_double(-numerator if found.group(1) == b"-" else numerator, denominator, 0)
@@ -266,16 +271,25 @@ def parse_float(text: bytes) -> LongDouble | None:
     return _parse_hex_float(text)
 
 
+def _exponent(text: bytes | None) -> int:
+    """A written exponent; one of too many digits stands for a number that is out of any range."""
+    if not text:
+        return 0
+    if len(text.lstrip(b"+-0")) > 9:
+        return -(10**9) if text.startswith(b"-") else 10**9
+    return int(text)
+
+
 def _parse_hex_float(text: bytes) -> LongDouble | None:
     found = _HEX_TEXT.match(text)
     if found is None or not (found.group(2) or found.group(3)):
         return None
     fraction = found.group(3) or b""
     digits = int((found.group(2) or b"") + fraction, 16)
-    shift = int(found.group(4) or b"0") - 4 * len(fraction)
+    shift = _exponent(found.group(4)) - 4 * len(fraction)
     if digits == 0:
         return ZERO
-    if not -40000 < shift < 40000:
+    if not -4 * _MAX_EXPONENT < shift < 4 * _MAX_EXPONENT:
         return None
     value = _round_long_double(-digits if found.group(1) == b"-" else digits, 1, shift)
     return None if value.is_infinite or value.mantissa == 0 else value

@@ -1,0 +1,317 @@
+"""One client's connection: a chunk of bytes in, one write out. I/O, and hot.
+
+Requests run in the order in which they arrived. Their replies leave in that order too, also when one of them has to
+wait (`gate.Deferred`) or must be run later (`Postponed`): what is behind it is kept until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from node import resp
+from node.client import Unusual
+from node.errors import CommandError
+from node.executor import Postponed
+from node.gate import Deferred
+from node.protocol import RequestParser
+from node.registry import Args
+
+if TYPE_CHECKING:
+    from node.server import Server
+
+log = logging.getLogger("hashslot")
+
+_REPLY_OFF = int(Unusual.REPLY_OFF)
+_CONGESTED_BYTES = 64 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """Owned by the event loop; `client` is what the node knows of it."""
+
+    __slots__ = (
+        "_congested",
+        "_execute",
+        "_held",
+        "_kept_requests",
+        "_node",
+        "_parser",
+        "_server",
+        "_transport",
+        "_waits_for",
+        "client",
+    )
+
+    def __init__(self, server: Server, unix: bool = False) -> None:
+        node = server.node
+        self._server = server
+        self._node = node
+        self._execute = node.executor.execute
+        self._held: deque[bytes | Deferred] = deque()
+        """Replies behind one that is not there yet."""
+        self._kept_requests: deque[Args] = deque()
+        """Requests behind one that is paused or blocks."""
+        self._waits_for: Deferred | None = None
+        self._congested = False
+        self._transport: asyncio.Transport
+        node.set_time(time.time_ns() // 1_000_000)
+        self.client = node.new_client()
+        self.client.unix = unix
+        self.client.send = self._send
+        self.client.close = self.abort
+        self._parser = RequestParser(node.config.proto_max_bulk_len, not self.client.authenticated)
+
+    # From the event loop ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_CONGESTED_BYTES)
+        self._note_addresses(transport)
+        self._node.stats.connections_received += 1
+        if refusal := self._server.refusal(self):
+            self._node.stats.rejected_connections += 1
+            self._node.forget_client(self.client)
+            transport.write(b"-%b\r\n" % refusal.encode())
+            transport.close()
+            return
+        self._server.connections[self.client.id] = self
+
+    def _note_addresses(self, transport: asyncio.Transport) -> None:
+        client = self.client
+        plain = transport.get_extra_info("socket")
+        if plain is not None:
+            client.fd = plain.fileno()
+        if client.unix:
+            client.address = client.local_address = f"{self._node.config.unixsocket}:0"
+            return
+        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        client.ip = peer[0] if peer else ""
+        client.address = _shown(peer)
+        client.local_address = _shown(own)
+        if plain is not None:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(plain, self._node.config.tcp_keepalive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.connections.pop(self.client.id, None)
+        if self._waits_for is not None:
+            self._node.gate.abandon(self._waits_for)
+        self._node.replication.client_gone(self.client)
+        self._node.forget_client(self.client)
+        self.client.send = _dropped
+        self._kept_requests.clear()
+        self._held.clear()
+
+    def pause_writing(self) -> None:
+        self._congested = True
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        self.client.output_limit_since_ms = 0
+
+    def data_received(self, data: bytes) -> None:
+        node = self._node
+        client = self.client
+        node.context.now_ms = client.last_seen_ms = time.time_ns() // 1_000_000
+        stats = node.stats
+        stats.net_input_bytes += len(data)
+        stats.total_reads_processed += 1
+        client.bytes_in += len(data)
+        parser = self._parser
+        requests = parser.feed(data)
+        if parser.error is not None or parser.limited or self._kept_requests or self._waits_for is not None:
+            self._serve_carefully(requests)
+        elif requests:
+            self._serve(requests)
+        elif parser.pending_bytes > node.config.client_query_buffer_limit:
+            node.stats.query_buffer_limit_disconnections += 1
+            log.warning("Closing client that reached max query buffer length: %s", client.address)
+            self.abort()
+
+    # Requests -----------------------------------------------------------------------------------------------------
+
+    def _serve(self, requests: list[Args]) -> None:
+        """Run requests and write their replies in one go."""
+        client = self.client
+        execute = self._execute
+        began_ns = time.perf_counter_ns()
+        out: list[bytes] = []
+        append = out.append
+        for at, request in enumerate(requests):
+            try:
+                reply = execute(client, request)
+                if reply.__class__ is Deferred:
+                    self._defer(reply, out)
+                    if self._waits_for is not None:
+                        self._kept_requests.extend(requests[at + 1 :])
+                        break
+                    continue
+                append(client.encode(reply))
+            except CommandError as error:
+                self._node.stats.error(error.code)
+                if not client.unusual & _REPLY_OFF:
+                    append(client.encode(error))
+            except Postponed:
+                self._kept_requests.extend(requests[at:])
+                break
+            except Exception:
+                log.exception("Internal error in %r", request[0][:64])
+                self._node.context.abandon()
+                append(client.encode(CommandError("ERR internal error, see the log of this node")))
+            if client.closing:
+                break
+        self._node.count_requests(requests, time.perf_counter_ns() - began_ns)
+        if out:
+            self._write(out[0] if len(out) == 1 else b"".join(out))
+        if client.closing:
+            self._finish()
+        if self._node.replication.feeding:
+            self._node.replication.flush()
+
+    def _serve_carefully(self, requests: list[Args]) -> None:
+        """As `_serve`, for a client that is not authenticated, waits for something, or has sent what is no request."""
+        parser = self._parser
+        if self._kept_requests or self._waits_for is not None:
+            self._kept_requests.extend(requests)
+        else:
+            while requests and not self.client.closing:
+                self._serve(requests)
+                parser.limited = not self.client.authenticated
+                requests = parser.feed(b"") if parser.more else []
+            if requests:
+                self._kept_requests.extend(requests)
+        if parser.error is not None and not self.client.closing and not self._kept_requests:
+            self._node.stats.error("ERR")
+            log.info("Protocol error (%s) from client: %s", parser.error, self.client.address)
+            self._write(self.client.encode(CommandError(parser.error.text)))
+            self._finish()
+
+    def resume(self) -> None:
+        """What this connection's requests waited for has come (or CLIENT PAUSE is over): run those that were kept."""
+        if self._waits_for is None and self._kept_requests:
+            requests = list(self._kept_requests)
+            self._kept_requests.clear()
+            self._serve(requests)
+
+    # Replies ------------------------------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._held:
+            self._held.append(data)
+            return
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Hand bytes to the transport, past any reply that waits: for streams and push messages, and for `_write`."""
+        stats = self._node.stats
+        stats.net_output_bytes += len(data)
+        stats.total_writes_processed += 1
+        self.client.bytes_out += len(data)
+        self._transport.write(data)
+        if self._congested:
+            self._check_output()
+
+    def _defer(self, deferred: Deferred, out: list[bytes]) -> None:
+        """Keep the place of a reply that comes later, behind those that are ready."""
+        if out:
+            self._write(b"".join(out))
+            out.clear()
+        self._held.append(deferred)
+        if deferred.pauses:
+            self._waits_for = deferred
+        deferred.when_ready(self._release)
+
+    def _release(self) -> None:
+        """Write what is ready, up to the next reply that is not."""
+        held = self._held
+        while held:
+            first = held[0]
+            if isinstance(first, Deferred):
+                if not first.ready:
+                    return
+                if self._waits_for is first:
+                    self._waits_for = None
+                first = self.client.encode(first.value)
+            held.popleft()
+            if first:
+                self._send(first)
+        if self._kept_requests:
+            self._server.loop.call_soon(self.resume)
+
+    def _check_output(self) -> None:
+        """client-output-buffer-limit: cut the client whose unread output is above the hard limit, or long above the
+        soft one."""
+        client = self.client
+        size = self._transport.get_write_buffer_size()
+        client.output_bytes = size
+        limit = self._server.output_limit(client)
+        over_soft = bool(limit.soft_bytes) and size > limit.soft_bytes
+        if not over_soft:
+            client.output_limit_since_ms = 0
+        elif not client.output_limit_since_ms:
+            client.output_limit_since_ms = self._node.now_ms
+        too_long = over_soft and self._node.now_ms - client.output_limit_since_ms > limit.soft_seconds * 1000
+        if (limit.hard_bytes and size > limit.hard_bytes) or too_long:
+            self._node.stats.output_buffer_limit_disconnections += 1
+            log.warning("Client %s scheduled to be closed ASAP for overcoming of output buffer limits.", client.address)
+            self.abort()
+
+    def check(self, now_ms: int) -> None:
+        """Ten times a second: sizes for CLIENT LIST, output limits, idle time."""
+        client = self.client
+        client.query_bytes = self._parser.pending_bytes
+        client.output_bytes = self._transport.get_write_buffer_size()
+        if self._congested:
+            self._check_output()
+        timeout_s = self._node.config.timeout
+        idle_ms = now_ms - client.last_seen_ms
+        if timeout_s and idle_ms > timeout_s * 1000 and not client.is_replica and self._waits_for is None:
+            log.info("Closing idle client")
+            self.abort()
+
+    # Ending -------------------------------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Close when everything that was written is out; nothing more is read."""
+        self.client.closing = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; unsent output is dropped."""
+        self.client.closing = True
+        self._transport.abort()
+
+    def close_in_order(self) -> None:
+        """The server ends: let what was written out first."""
+        self._finish()
+
+
+def _shown(address: tuple[str, int] | None) -> str:
+    if not address:
+        return ""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def keep_alive(plain: socket.socket, interval_s: int) -> None:
+    """Let the kernel probe a silent peer after `interval_s` (tcp-keepalive); 0 leaves it to wait for ever."""
+    if not interval_s:
+        return
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", interval_s), ("TCP_KEEPINTVL", max(1, interval_s // 3)), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _dropped(data: bytes) -> None:
+    return None
+
+
+__all__ = ["Connection", "keep_alive", "resp"]

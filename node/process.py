@@ -1,0 +1,164 @@
+"""From a configuration to a running node: the steps of a start, in order, and what goes wrong in each. I/O.
+
+Used as redis-server is: log lines, exit status 1 for what can not start, daemonize, pidfile, lock and nodes.conf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from cluster.machine import Cluster
+from cluster.nodes_conf import NodesConfError, parse
+from gossip.ids import BUS_PORT_OFFSET, random_id
+from node import logs
+from node.bus import cluster_settings
+from node.config import Config
+from node.config_file import ConfigFileError, Loader, load_command_line
+from node.files import InUse, lock
+from node.logs import NOTICE
+from node.server import ListenError, Server, new_event_loop, raise_file_limit
+from node.state import COMMANDS, Identity
+from node.version import HASHSLOT_VERSION, REDIS_VERSION
+
+log = logging.getLogger("hashslot")
+
+
+class StartError(Exception):
+    """The node can not start; the text is for the log and for whoever started it."""
+
+
+def read_config(arguments: Sequence[str]) -> Config:
+    """The configuration that a command line asks for (`[FILE] [--option value ...]`). ConfigFileError when it is wrong."""
+    config = Config()
+    loader = Loader(config, REDIS_VERSION, lambda name: COMMANDS.named(name.encode()) is not None)
+    load_command_line(arguments, config, loader)
+    return config
+
+
+def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | None = None) -> int:
+    """Run one node until it is told to end. Returns the exit status.
+
+    arguments: how it was started, so that DEBUG RESTART can start it again. parent_alive: a pipe's reading end; the
+    node ends when its writing end, which the launcher holds, is closed.
+    """
+    if config.daemonize:
+        _daemonize()
+    try:
+        logs.set_up(config.logfile, config.loglevel, lambda: role)
+    except OSError as error:
+        print(f"Can't open the log file: {error.strerror}", file=sys.stderr)
+        return 1
+    role = "M"
+    try:
+        server, _held = _prepare(config, arguments)
+    except (StartError, OSError) as error:
+        log.warning("%s", error)
+        print(f"hashslot: {error}", file=sys.stderr)
+        return 1
+    try:
+        server.loop.run_until_complete(_serve(server, parent_alive))
+    except ListenError as error:
+        log.warning("%s", error)
+        print(f"hashslot: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if config.pidfile and (config.daemonize or "pidfile" in config.given):
+            Path(config.pidfile).unlink(missing_ok=True)
+        server.loop.close()
+    if server.restart:
+        os.execv(sys.executable, [sys.executable, "-m", "hashslot", "node", *arguments])
+    return 0
+
+
+def _prepare(config: Config, arguments: Sequence[str]) -> tuple[Server, IO[str] | None]:
+    """Everything up to opening sockets. StartError with the reason."""
+    if config.dir:
+        try:
+            os.chdir(config.dir)
+        except OSError as error:
+            raise StartError(f"Can't chdir to '{config.dir}': {error.strerror}") from error
+    if config.pidfile and (config.daemonize or "pidfile" in config.given):
+        Path(config.pidfile).write_text(f"{os.getpid()}\n")
+    log.log(NOTICE, "oO0OoO0OoO0Oo hashslot is starting oO0OoO0OoO0Oo")
+    log.log(NOTICE, "hashslot version=%s, redis commands=%s, pid=%d", HASHSLOT_VERSION, REDIS_VERSION, os.getpid())
+    raise_file_limit(config.maxclients)
+    source = random.SystemRandom()
+    seeded = random.Random(source.getrandbits(128))
+    identity = Identity(
+        run_id=random_id(source),
+        pid=os.getpid(),
+        executable=sys.executable,
+        config_file=config.file,
+        arguments=list(arguments),
+    )
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    if not config.cluster_enabled:
+        return Server(config, loop, seeded, identity=identity), None
+    if not config.cluster_port and config.port + BUS_PORT_OFFSET > 65_535:
+        raise StartError(
+            "Redis port number too high for cluster mode: port + 10000 must be below 65536. Set cluster-port."
+        )
+    path = Path(config.cluster_config_file)
+    held = _lock(path)
+    cluster = _load_cluster(config, path, seeded)
+    return Server(config, loop, seeded, cluster=cluster, identity=identity, nodes_conf=path), held
+
+
+def _lock(path: Path) -> IO[str]:
+    try:
+        return lock(path.with_name(path.name + ".lock"))
+    except InUse:
+        raise StartError(
+            f"Sorry, the cluster configuration file {path.absolute()} is already used by a different node. Please make "
+            "sure that different nodes use different directories (dir) or cluster configuration files."
+        ) from None
+
+
+def _load_cluster(config: Config, path: Path, source: random.Random) -> Cluster:
+    """The cluster as nodes.conf remembers it, or a new one of this node alone."""
+    now_ms = time.time_ns() // 1_000_000
+    settings = cluster_settings(config)
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    if not text:
+        cluster = Cluster(settings, source, now_ms=now_ms)
+        log.log(NOTICE, "No cluster configuration found, I'm %s", cluster.myself.id)
+        return cluster
+    try:
+        state = parse(text)
+    except NodesConfError as error:
+        raise StartError(f"Unrecoverable error: corrupted cluster config file {path.absolute()}: {error}") from error
+    cluster = Cluster.from_saved(state, settings, source, now_ms=now_ms)
+    log.log(NOTICE, "Node configuration loaded, I'm %s", cluster.myself.id)
+    return cluster
+
+
+async def _serve(server: Server, parent_alive: int | None) -> None:
+    await server.start()
+    if parent_alive is not None:
+        server.loop.add_reader(parent_alive, server.shut_down)
+    await server.run()
+
+
+def _daemonize() -> None:
+    """Go on in the background: fork, new session, standard streams to nowhere."""
+    if not hasattr(os, "fork"):
+        raise StartError("daemonize needs a system with fork")
+    sys.stdout.flush()
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+
+
+__all__ = ["ConfigFileError", "read_config", "run_node"]

@@ -1,0 +1,314 @@
+"""One node as a running process: its listeners, its timers, and what the node asks of the world. I/O.
+
+The node (`state.py`) decides; this module gives it time, connections and a bus, and carries out what it asks for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.machine import Cluster
+from gossip.ids import RandomSource
+from node.bus import Bus
+from node.client import Client, Unusual
+from node.config import Config
+from node.connection import Connection
+from node.errors import CommandError
+from node.keyspace import Keys
+from node.logs import NOTICE
+from node.replication.link import ReplicaLink
+from node.settings.special import BufferLimit
+from node.state import Identity, Node
+
+log = logging.getLogger("hashslot")
+
+CRON_S = 0.1
+_FREE_SLICE = 10_000
+_SWEEP_VISITS = 2_000
+_SWEEP_BUDGET_NS = 2_000_000
+
+_PROTECTED = (
+    "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the "
+    "default user. In this mode connections are only accepted from the loopback interface. If you want to connect from "
+    "external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending "
+    "the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host "
+    "the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG "
+    "REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the "
+    "Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If "
+    "you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Set up an "
+    "authentication password for the default user. NOTE: You only need to do one of the above things in order for the "
+    "server to start accepting connections from the outside."
+)
+
+
+class ListenError(Exception):
+    """A port or socket that can not be opened; the text says which and why."""
+
+
+class Server:
+    """Runs a node on an event loop. Implements `state.NodeIO`."""
+
+    def __init__(
+        self,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        random: RandomSource,
+        *,
+        cluster: Cluster | None = None,
+        identity: Identity | None = None,
+        nodes_conf: Path | None = None,
+    ) -> None:
+        self.loop = loop
+        self.config = config
+        self.connections: dict[int, Connection] = {}
+        self.node = Node(config, self, random, _now_ms(), cluster=cluster, identity=identity)
+        self.bus = None if cluster is None else Bus(self.node, loop, nodes_conf or Path("nodes.conf"))
+        self.restart = False
+        self._listeners: list[asyncio.Server] = []
+        self._link: ReplicaLink | None = None
+        self._to_free: deque[Keys] = deque()
+        self._stopped = asyncio.Event()
+        config.on_change("maxclients", self._raise_file_limit)
+
+    # Start and end ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open all listeners and timers. ListenError when a port is taken."""
+        config = self.config
+        if config.port:
+            await self._listen(config.bind, config.port, Connection, "TCP")
+        if config.unixsocket:
+            await self._listen_unix(config.unixsocket, config.unixsocketperm)
+        if self.bus is not None:
+            await self.bus.start()
+        self.loop.call_later(CRON_S, self._cron)
+        if config.replicaof is not None:
+            self.node.replication.follow(*config.replicaof)
+        log.log(NOTICE, "Ready to accept connections tcp")
+
+    async def _listen(self, hosts: Sequence[str], port: int, kind: Callable[[Server], Any], name: str) -> None:
+        opened = 0
+        for host in hosts:
+            optional = host.startswith("-")
+            plain = host.removeprefix("-")
+            try:
+                listener = listening_socket(plain, port)
+            except OSError as error:
+                if optional and error.errno != getattr(socket, "EADDRINUSE", 98):
+                    continue
+                raise ListenError(f"Could not create server TCP listening socket {plain}:{port}: {error.strerror}") from error
+            self._listeners.append(
+                await self.loop.create_server(lambda: kind(self), sock=listener, backlog=self.config.tcp_backlog)
+            )
+            opened += 1
+        if not opened:
+            raise ListenError(f"Failed listening on port {port} ({name}), aborting.")
+
+    async def _listen_unix(self, path: str, permissions: int) -> None:
+        Path(path).unlink(missing_ok=True)
+        try:
+            listener = await self.loop.create_unix_server(lambda: Connection(self, unix=True), path)
+        except OSError as error:
+            raise ListenError(f"Failed opening Unix socket: bind: {error.strerror}") from error
+        if permissions:
+            os.chmod(path, permissions)
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Serve until shut down."""
+        for name in ("SIGTERM", "SIGINT"):
+            if hasattr(signal, name):
+                self._on_signal(getattr(signal, name))
+        await self._stopped.wait()
+        await self._end()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        def heard() -> None:
+            log.warning("Received %s scheduling shutdown...", number.name)
+            self.shut_down()
+
+        try:
+            self.loop.add_signal_handler(number, heard)
+        except (NotImplementedError, RuntimeError):  # Windows has no signals on the loop
+            signal.signal(number, lambda *_: self.loop.call_soon_threadsafe(heard))
+
+    async def _end(self) -> None:
+        log.warning("User requested shutdown...")
+        for listener in self._listeners:
+            listener.close()
+        if self._link is not None:
+            self._link.close()
+        if self.bus is not None:
+            self.bus.close()
+        for connection in list(self.connections.values()):
+            connection.close_in_order()
+        await asyncio.sleep(0)
+        if self.config.unixsocket:
+            Path(self.config.unixsocket).unlink(missing_ok=True)
+        log.warning("Redis is now ready to exit, bye bye...")
+
+    # What the node asks for: NodeIO -------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Sequence[Any]) -> None:
+        if self.bus is not None:
+            self.bus.carry_out(effects)
+
+    def follow(self, host: str, port: int) -> None:
+        self.stop_following()
+        self._link = ReplicaLink(self.node, self.loop, host, port)
+        self._link.start()
+
+    def stop_following(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def free_later(self, dropped: list[Keys]) -> None:
+        if not self._to_free:
+            self.loop.call_soon(self._free_some)
+        self._to_free.extend(keys for keys in dropped if keys)
+
+    def _free_some(self) -> None:
+        """Free one slice of what nobody needs any more, and come back for the next."""
+        freed = 0
+        while self._to_free and freed < _FREE_SLICE:
+            keys = self._to_free[0]
+            while keys and freed < _FREE_SLICE:
+                keys.popitem()
+                freed += 1
+            if not keys:
+                self._to_free.popleft()
+        if self._to_free:
+            self.loop.call_later(0.001, self._free_some)
+
+    def shut_down(self, restart: bool = False) -> None:
+        self.restart = restart
+        self._stopped.set()
+
+    def resume_clients(self) -> None:
+        for connection in list(self.connections.values()):
+            self.loop.call_soon(connection.resume)
+
+    def link_stats(self) -> list[dict[str, Any]]:
+        return [] if self.bus is None else self.bus.link_stats()
+
+    def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        self.loop.call_later(delay_ms / 1000, action)
+
+    # Connections --------------------------------------------------------------------------------------------------
+
+    def refusal(self, connection: Connection) -> str:
+        """Why this connection can not be served, as an error reply; "" when it can."""
+        if len(self.connections) >= self.config.maxclients:
+            return "ERR max number of clients reached"
+        client = connection.client
+        if self.config.protected_mode and not self.config.requirepass and not client.unix and not _is_local(client.ip):
+            return _PROTECTED
+        return ""
+
+    def output_limit(self, client: Client) -> BufferLimit:
+        """client-output-buffer-limit for this client's class."""
+        limits = self.config.client_output_buffer_limit
+        if client.is_replica:
+            return limits.replica
+        return limits.pubsub if client.unusual & Unusual.SUBSCRIBED else limits.normal
+
+    def _raise_file_limit(self, clients_max: int) -> str | None:
+        raise_file_limit(clients_max)
+        return None
+
+    # Timers -------------------------------------------------------------------------------------------------------
+
+    def _cron(self) -> None:
+        began = time.monotonic()
+        try:
+            self._turn()
+        except Exception:
+            log.exception("Internal error in the node's timer")
+        self.loop.call_later(max(0.0, CRON_S - (time.monotonic() - began)), self._cron)
+
+    def _turn(self) -> None:
+        """Ten times a second: everything that time alone brings about."""
+        node = self.node
+        now_ms = _now_ms()
+        node.set_time(now_ms)
+        if node.unusual & Unusual.PAUSED and now_ms >= node.pause.until_ms:
+            node.unpause_clients()
+        self._sweep()
+        node.gate.tick(now_ms)
+        node.replication.tick(now_ms)
+        node.stats.sample(now_ms)
+        for connection in list(self.connections.values()):
+            connection.check(now_ms)
+        if self.bus is not None:
+            self.bus.tick(now_ms)
+        node.replication.flush()
+
+    def _sweep(self) -> None:
+        """Active expiry within a budget: goes on while it finds much to remove."""
+        began_ns = time.perf_counter_ns()
+        while self.node.sweep_expired(_SWEEP_VISITS) > _SWEEP_VISITS // 4:
+            if time.perf_counter_ns() - began_ns > _SWEEP_BUDGET_NS:
+                self.node.stats.expired_time_cap_reached += 1
+                break
+        self.node.stats.active_expire_cycle_usec += (time.perf_counter_ns() - began_ns) // 1000
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's where it exists, else the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound TCP socket on `host` ("*" and "" for every IPv4 address). OSError when it can not be had."""
+    plain = "0.0.0.0" if host in ("*", "") else "::" if host == "::*" else host
+    family = socket.AF_INET6 if ":" in plain else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((plain, port))
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def raise_file_limit(clients_max: int) -> None:
+    """Ask for enough file descriptors for `maxclients`, as far as the system allows."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients_max + 64
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _is_local(ip: str) -> bool:
+    return ip.startswith("127.") or ip in ("::1", "")
+
+
+__all__ = ["CommandError", "ListenError", "Server", "new_event_loop", "sys"]
