@@ -24,7 +24,7 @@ class SlotError(ValueError):
     """A command's slot arguments are wrong. The text is Redis's reply, without the leading `ERR `."""
 
 
-# --- keys -----------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 
 def hash_tag(key: bytes) -> bytes:
@@ -45,7 +45,7 @@ def key_slot(key: bytes) -> int:
     return crc_hqx(key, 0) & 0x3FFF  # SLOT_COUNT - 1, written out: a global costs a look-up a key
 
 
-# --- arguments --------------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 def parse_slot(argument: bytes) -> int:
@@ -107,7 +107,7 @@ def _checked(slots: Iterable[int], is_assigned: Callable[[int], bool], adding: b
     return list(seen)
 
 
-# --- ranges -------------------------------------------------------------------------------------------------------------
+# --- ranges ---------------------------------------------------------------------------------------
 
 
 def to_ranges(slots: Iterable[int]) -> list[SlotRange]:
@@ -136,7 +136,7 @@ def format_range(slots: SlotRange) -> str:
     return str(start) if start == end else f"{start}-{end}"
 
 
-# --- bitmaps ------------------------------------------------------------------------------------------------------------
+# --- bitmaps --------------------------------------------------------------------------------------
 # 2048 bytes as on the bus: slot n is bit n % 8 of byte n // 8, which makes the bitmap a little-endian integer.
 
 
