@@ -5,12 +5,13 @@ beforehand. This script is the step between: it waits until the names of all mem
 this member starts from (the first time) or puts the present addresses into the one it has (later), and then becomes
 `hashslot node` by exec, so that the node is process 1 and gets the engine's SIGTERM itself.
 
-Every member computes the same topology from the same list: node ids are derived from the cluster's name and the member's
-place in the list. So no container leads, no one-shot job joins anything, and the cluster is whole as soon as its nodes run.
+Every member computes the same topology from the same list: node ids are derived from the cluster's name and the
+member's place in the list. So no container leads, no one-shot job joins anything, and the cluster is whole as soon as
+its nodes run.
 
-Without HASHSLOT_MEMBERS the container's command goes to `hashslot` as it is (`node FILE`, `cluster check ...`), and without a
-command it is `hashslot up`: a whole cluster in one container.
-deploy/README.md lists the environment variables and says why addresses are told the way they are.
+Without HASHSLOT_MEMBERS the container's command goes to `hashslot` as it is (`node FILE`, `cluster check ...`), and
+without a command it is `hashslot up`: a whole cluster in one container. deploy/README.md lists the environment
+variables and says why addresses are told the way they are.
 
 Only the standard library is used: the script also starts real Valkey nodes in the interop tests.
 """
@@ -75,7 +76,7 @@ def parse_members(text: str) -> tuple[Member, ...]:
     for index, word in enumerate(text.replace(",", " ").split()):
         host, _, port = word.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65_536 - BUS_PORT_OFFSET:
-            raise RecipeError(f"HASHSLOT_MEMBERS: {word!r} is not host:port with a port below {65_536 - BUS_PORT_OFFSET}")
+            raise RecipeError(f"HASHSLOT_MEMBERS: {word!r} is not host:port, or its port is above 55535")
         members.append(Member(index, host, int(port)))
     if len({member.host for member in members}) != len(members):
         raise RecipeError("HASHSLOT_MEMBERS: a host is named twice")
@@ -152,8 +153,8 @@ def first_nodes_conf(recipe: Recipe, addresses: Mapping[str, str]) -> str:
 def refreshed_nodes_conf(text: str, recipe: Recipe, addresses: Mapping[str, str]) -> str:
     """`text` with the present addresses of the members in it.
 
-    Touches nothing but the IP of lines whose node id is a member's: what was added, moved, or reset by hand since the first
-    start stays, and so does damage, which the node itself reports with the line.
+    Touches nothing but the IP of lines whose node id is a member's: what was added, moved, or reset by hand since the
+    first start stays, and so does damage, which the node itself reports with the line.
     """
     host_of = {node_id(recipe, member): member.host for member in recipe.members}
     lines = []
@@ -172,9 +173,9 @@ def refreshed_nodes_conf(text: str, recipe: Recipe, addresses: Mapping[str, str]
 def internal_networks(routes: str) -> list[str]:
     """The networks from which containers reach this one, as `cluster-internal-networks` takes them.
 
-    routes: the text of /proc/net/route. Connections through a published port come from the network's gateway (the engine's
-    proxy or its masquerading) or from a foreign address, so gateways are taken out with `!`. Loopback is inside: whoever
-    connects there runs in this container (`docker compose exec`).
+    routes: the text of /proc/net/route. Connections through a published port come from the network's gateway (the
+    engine's proxy or its masquerading) or from a foreign address, so gateways are taken out with `!`. Loopback is
+    inside: whoever connects there runs in this container (`docker compose exec`).
     """
     networks: list[ipaddress.IPv4Network] = []
     gateways: set[ipaddress.IPv4Address] = set()

@@ -1,7 +1,8 @@
 """Says by its exit status whether the node in this container is usable, for HEALTHCHECK and readiness probes.
 
-Usable means: it answers, the cluster it belongs to is `ok`, and a replica has its primary's data. Plain sockets and inline
-commands keep it at one short interpreter start; importing a client library would cost more than the node itself when idle.
+Usable means: it answers, the cluster it belongs to is `ok`, and a replica has its primary's data. Plain sockets and
+inline commands keep it at one short interpreter start; importing a client library would cost more than the node
+itself when idle.
 """
 
 from __future__ import annotations
