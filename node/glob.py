@@ -28,11 +28,12 @@ def compile_glob(pattern: bytes, nocase: bool = False) -> Matcher:
 
     Rules (Redis's): ``*`` any bytes, ``?`` one byte, ``[abc]``, ``[a-z]`` (in either order), ``[^...]``, ``\\x`` the
     byte x; a bracket that is never closed ends with the pattern; a backslash that ends the pattern is itself; the empty
-    text is matched by the empty pattern and by stars only where Redis does so.
+    text is matched by the empty pattern only, not by stars (KEYS and SCAN take everything for exactly ``*``, a step
+    before they match).
     """
+    if not pattern.strip(b"*"):
+        return bool if pattern else _is_empty
     segments = _parse(pattern, nocase)
-    if len(segments) == 2 and not segments[0] and not segments[1]:
-        return _everything
     if not nocase and not any(byte in _SPECIAL for byte in pattern):
         return pattern.__eq__
     if not nocase and pattern.endswith(b"*") and not any(byte in _SPECIAL for byte in pattern[:-1]):
@@ -49,8 +50,8 @@ def compile_glob(pattern: bytes, nocase: bool = False) -> Matcher:
     return lambda text: compiled(text) is not None
 
 
-def _everything(_text: bytes) -> bool:
-    return True
+def _is_empty(text: bytes) -> bool:
+    return not text
 
 
 def _parse(pattern: bytes, nocase: bool) -> list[list[bytes]]:
@@ -92,8 +93,8 @@ def _bracket(pattern: bytes, at: int, nocase: bool) -> tuple[bytes, int]:
             at += 1
             break
         elif at + 2 < size and pattern[at + 1] == _DASH:
-            low, high = sorted((_fold(byte, nocase), _fold(pattern[at + 2], nocase)))
-            members.update(other for other in range(256) if low <= _fold(other, nocase) <= high)
+            low, high = sorted((_signed(byte, nocase), _signed(pattern[at + 2], nocase)))
+            members.update(other for other in range(256) if low <= _signed(other, nocase) <= high)
             at += 2
         else:
             folded = _fold(byte, nocase)
@@ -104,6 +105,11 @@ def _bracket(pattern: bytes, at: int, nocase: bool) -> tuple[bytes, int]:
 
 def _fold(byte: int, nocase: bool) -> int:
     return byte + 32 if nocase and 65 <= byte <= 90 else byte
+
+
+def _signed(byte: int, nocase: bool) -> int:
+    """The byte as the ends of a range compare: a signed char, so that ``\xff`` comes before ``a``."""
+    return byte - 256 if byte > 127 else _fold(byte, nocase)
 
 
 def _literal(byte: int, nocase: bool) -> bytes:

@@ -42,6 +42,7 @@ _MAX_EXPONENT = 20000
 _FRACTION_DIGITS = 17
 _FRACTION_SCALE = 10**_FRACTION_DIGITS
 _PRINTABLE = 10**4000
+_EXACT_INTEGERS = float(1 << 62)
 
 _DECIMAL_TEXT = re.compile(rb"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?\Z")
 _HEX_TEXT = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?\d+))?\Z")
@@ -143,8 +144,8 @@ def _hex_significant(found: re.Match[bytes]) -> bool:
 def format_double(value: float) -> bytes:
     """Writes a 64-bit float as replies of Redis 7.2 and later do: the fewest digits that read back the same.
 
-    Defined by ``addReplyDouble``: ``inf``/``-inf``/``nan``, integers without a point up to 21 digits, an exponent
-    written ``1e+21`` or ``1e-7`` without padding.
+    Defined by ``addReplyDouble``: ``inf``/``-inf``/``nan``, integers up to 2**62 in full, an exponent without padding
+    (``1e+21``, ``1e-7``).
     """
     if value != value:
         return b"nan"
@@ -152,7 +153,7 @@ def format_double(value: float) -> bytes:
         return b"inf" if value > 0 else b"-inf"
     if value == 0:
         return b"-0" if math.copysign(1.0, value) < 0 else b"0"
-    if -1e15 < value < 1e15 and value == int(value):
+    if -_EXACT_INTEGERS <= value <= _EXACT_INTEGERS and value == int(value):
         return b"%d" % int(value)
     return _shortest(value)
 
@@ -275,9 +276,9 @@ def _exponent(text: bytes | None) -> int:
     """A written exponent; one of too many digits stands for a number that is out of any range."""
     if not text:
         return 0
-    if len(text.lstrip(b"+-0")) > 9:
-        return -(10**9) if text.startswith(b"-") else 10**9
-    return int(text)
+    digits = text.lstrip(b"+-0")
+    size = 10**9 if len(digits) > 9 else int(digits or b"0")
+    return -size if text.startswith(b"-") else size
 
 
 def _parse_hex_float(text: bytes) -> LongDouble | None:

@@ -60,17 +60,19 @@ def node_name(name: str) -> str | None:
 def ipv4(text: str) -> str | None:
     """An IPv4 address or nothing."""
     try:
-        return None if not text or ipaddress.IPv4Address(text) else None
+        ipaddress.IPv4Address(text or "0.0.0.0")
     except ValueError:
         return "Invalid IPv4 address"
+    return None
 
 
 def ipv6(text: str) -> str | None:
     """An IPv6 address or nothing."""
     try:
-        return None if not text or ipaddress.IPv6Address(text) else None
+        ipaddress.IPv6Address(text or "::")
     except ValueError:
         return "Invalid IPv6 address"
+    return None
 
 
 def title_template(text: str) -> str | None:

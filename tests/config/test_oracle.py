@@ -8,6 +8,7 @@ import redis
 from node.config import BY_NAME, SETTINGS, Config, ConfigError
 from node.numbers import INT_MAX, LLONG_MAX, UINT_MAX
 from node.settings.kinds import Choice, Flags, Int, Memory, Text
+from tests.config.conftest import Client
 
 #: Names whose setting touches the real process or our connection to it.
 TOUCHES_PROCESS = {"port", "bind", "tls-port", "oom-score-adj", "requirepass", "watchdog-period", "appendonly", "dir"}
@@ -15,7 +16,26 @@ TOUCHES_PROCESS = {"port", "bind", "tls-port", "oom-score-adj", "requirepass", "
 #: Defaults that differ from 7.0's on purpose (or because the fixture sets them).
 OTHER_DEFAULTS = {"bind", "port", "dir", "save", "enable-protected-configs"}
 
-COMMON = ["", "yes", "no", "YES", "maybe", "0", "1", "-1", "+1", " 1", "1 ", "01", "-0", "7", "1e3", "0x10", "1.5", "\u00e9"]
+COMMON = [
+    "",
+    "yes",
+    "no",
+    "YES",
+    "maybe",
+    "0",
+    "1",
+    "-1",
+    "+1",
+    " 1",
+    "1 ",
+    "01",
+    "-0",
+    "7",
+    "1e3",
+    "0x10",
+    "1.5",
+    "\u00e9",
+]
 NUMBERS = [
     str(edge + delta)
     for edge in (64, 99, 100, 500, 1000, 65535, 1 << 20, INT_MAX, UINT_MAX, LLONG_MAX, -INT_MAX - 1, -LLONG_MAX - 1)
@@ -25,15 +45,57 @@ SIZES = ["b", "kb", "5b", "5k", "5kb", "5M", "5Mb", "2g", "2GB", "5t", "-5kb", "
 SPECIAL = {
     "save": ["1 2", "1 2 3", "1 2 3 4", "0 1", "1 -1", "1  2", "a b", "+1 2", "007 8", '""', "1 2 ", "900 1 900 1"],
     "client-output-buffer-limit": [
-        "normal 1mb 1k 60", "replica 1 2 3", "SLAVE 4 5 6 pubsub 7 8 9", "master 0 0 0", "normal 0 0", "normal 0 0 x",
-        "normal -1 0 0", "normal 0 0 -1", "normal 0 0 0 foo 1 1 1", "normal  0 0 0", "normal 0 0 1kb",
+        "normal 1mb 1k 60",
+        "replica 1 2 3",
+        "SLAVE 4 5 6 pubsub 7 8 9",
+        "master 0 0 0",
+        "normal 0 0",
+        "normal 0 0 x",
+        "normal -1 0 0",
+        "normal 0 0 -1",
+        "normal 0 0 0 foo 1 1 1",
+        "normal  0 0 0",
+        "normal 0 0 1kb",
     ],
     "oom-score-adj-values": ["1 2 3", "1 2", "1 2 3 4", "1 2 x", "-2000 0 2000", "-2001 0 0", "0 0 2001", "3 2 1"],
     "latency-tracking-info-percentiles": [
-        "50", "50 99.999", "101", "-1", "0 100", "a", "50 nan", "inf", "1e1", "0x10", "99.99999999", "1.50", "50  60",
+        "50",
+        "50 99.999",
+        "101",
+        "-1",
+        "0 100",
+        "a",
+        "50 nan",
+        "inf",
+        "1e1",
+        "0x10",
+        "99.99999999",
+        "1.50",
+        "50  60",
     ],
-    "notify-keyspace-events": ["K", "KEA", "AKE", "g$lshzxet", "g$lshzxetd", "Ad", "dm", "tK", "Em", "kea", "KKK", "K E"],
-    "shutdown-on-sigint": ["save", "save nosave", "default save", "now force", "FORCE NOW", "save  now", "nosave save now"],
+    "notify-keyspace-events": [
+        "K",
+        "KEA",
+        "AKE",
+        "g$lshzxet",
+        "g$lshzxetd",
+        "Ad",
+        "dm",
+        "tK",
+        "Em",
+        "kea",
+        "KKK",
+        "K E",
+    ],
+    "shutdown-on-sigint": [
+        "save",
+        "save nosave",
+        "default save",
+        "now force",
+        "FORCE NOW",
+        "save  now",
+        "nosave save now",
+    ],
     "proc-title-template": ["{title}", "{x}", "{", "}", "{title} {port}", "a{title}b", "{{title}}", "{unixsocket}"],
     "cluster-announce-hostname": ["a.b-c", "a_b", "a" * 255, "a" * 256, "a b"],
     "dbfilename": ["x.rdb", "a/b", "/x", "."],
@@ -61,7 +123,7 @@ def values_for(name: str) -> list[str]:
     return values
 
 
-def outcome(server: redis.Redis, name: str, value: str) -> str:
+def outcome(server: Client, name: str, value: str) -> str:
     """What the real server says to CONFIG SET, then to CONFIG GET."""
     try:
         answer = server.execute_command("CONFIG", "SET", name, value)
@@ -93,24 +155,28 @@ def skipped(name: str, value: str) -> bool:
     digits = value.lstrip("+-").rstrip("%kKmMgGbB")
     if isinstance(setting, Memory) and digits.isdigit() and int(digits) > 1 << 63:
         return True
-    if name == "maxmemory-clients" and (value in ("7", "b") or setting.kind and value[:1].isdigit() and value[-1:] != "%"):
+    if name == "maxmemory-clients" and (
+        value in ("7", "b") or (setting.kind and value[:1].isdigit() and value[-1:] != "%")
+    ):
         return True
     return name == "maxclients" and value.isdigit() and int(value) > 5000 and int(value) <= UINT_MAX
 
 
 @pytest.fixture(scope="module")
-def names(redis70: redis.Redis) -> list[str]:
+def names(redis70: Client) -> list[str]:
     shown = redis70.execute_command("CONFIG", "GET", "*")
     return sorted(name.decode() if isinstance(name, bytes) else name for name in shown)
 
 
-def test_every_name_of_the_real_servers_is_known(names: list[str], valkey91: redis.Redis) -> None:
-    newer = [name.decode() if isinstance(name, bytes) else name for name in valkey91.execute_command("CONFIG", "GET", "*")]
+def test_every_name_of_the_real_servers_is_known(names: list[str], valkey91: Client) -> None:
+    newer = [
+        name.decode() if isinstance(name, bytes) else name for name in valkey91.execute_command("CONFIG", "GET", "*")
+    ]
     assert len(names) > 180 and len(newer) > 220
     assert [name for name in (*names, *newer) if name not in BY_NAME] == []
 
 
-def test_defaults_are_printed_as_redis_prints_them(names: list[str], redis70: redis.Redis) -> None:
+def test_defaults_are_printed_as_redis_prints_them(names: list[str], redis70: Client) -> None:
     config = Config()
     shown = redis70.execute_command("CONFIG", "GET", "*")
     theirs = {key.decode(): value.decode() for key, value in shown.items()}
@@ -122,7 +188,7 @@ def test_defaults_are_printed_as_redis_prints_them(names: list[str], redis70: re
     assert different == {}
 
 
-def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis70: redis.Redis) -> None:
+def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis70: Client) -> None:
     config = Config()
     config.load("enable-protected-configs", ["yes"])
     tried = 0
@@ -153,7 +219,8 @@ def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis
     "args",
     [
         ["slave-priority", "abc"], ["MAXCLIENTS", "abc"], ["Slave-Priority", "abc"], ["FOO", "1"],
-        ["timeout", "1", "timeout", "2"], ["timeout", "1", "TIMEOUT", "2"], ["slave-priority", "1", "replica-priority", "2"],
+        ["timeout", "1", "timeout", "2"], ["timeout", "1", "TIMEOUT", "2"],
+        ["slave-priority", "1", "replica-priority", "2"],
         ["foo", "1", "maxclients", "abc"], ["maxclients", "abc", "foo", "1"], ["port", "abc", "databases", "3"],
         ["databases", "3", "bar", "4"], ["databases", "3", "databases", "4"], ["timeout", "5", "hz", "x"],
         ["hz", "x", "timeout", "x"], ["DATABASES", "3"], ["timeout", "9", "lfu-decay-time", "3"], ["slaveof", "a 1"],
@@ -161,7 +228,7 @@ def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis
         ["lua-time-limit", "x"], ["TIMEOUT", "3", "Hash-Max-Ziplist-Entries", "-4"],
     ],
 )  # fmt: skip
-def test_several_at_once(args: list[str], redis70: redis.Redis) -> None:
+def test_several_at_once(args: list[str], redis70: Client) -> None:
     config = Config()
     for name in ("timeout", "hz", "lfu-decay-time", "replica-priority"):
         redis70.execute_command("CONFIG", "SET", name, config.text(name))
@@ -176,7 +243,7 @@ def test_several_at_once(args: list[str], redis70: redis.Redis) -> None:
         mine = str(error)
     assert mine == theirs
     for name in ("timeout", "hz", "lfu-decay-time", "replica-priority"):
-        assert outcome(redis70, name, "") .rpartition("-> ")[2] == config.text(name)
+        assert outcome(redis70, name, "").rpartition("-> ")[2] == config.text(name)
 
 
 @pytest.mark.parametrize(
@@ -187,14 +254,14 @@ def test_several_at_once(args: list[str], redis70: redis.Redis) -> None:
         ["repl*-p*y"], ["\\*"], ["a\\bc"], ["maxclient\\s"], ["maxclient\\s*"], ["[^a-y]*"], ["slaveof", "replicaof"],
     ],
 )  # fmt: skip
-def test_config_get(patterns: list[str], redis70: redis.Redis, names: list[str]) -> None:
+def test_config_get(patterns: list[str], redis70: Client, names: list[str]) -> None:
     shown = redis70.execute_command("CONFIG", "GET", *patterns)
     theirs = {key.decode() for key in shown}
     mine = {key.decode() for key in Config().get_matching([pattern.encode() for pattern in patterns])}
     assert mine - {name for name in BY_NAME if name not in names and name not in patterns} == theirs
 
 
-def test_text_settings_take_any_bytes(redis70: redis.Redis) -> None:
+def test_text_settings_take_any_bytes(redis70: Client) -> None:
     raw = b"\xff\x00 a\xc3\xa9"
     config = Config()
     config.set_args([b"masterauth", raw])

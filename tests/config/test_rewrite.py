@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from node.config import BY_NAME, SETTINGS, Config
 from node.config_file import Loader, load_command_line
 from node.config_rewrite import SIGNATURE, rewrite, rewritten
-from tests.config.conftest import REDIS_SERVER, missing, start, stop
+from tests.config.conftest import REDIS_SERVER, Client, missing, start, stop
 
 OLD_FILE = """# top comment
 port 24555
@@ -43,8 +44,19 @@ CHANGES: list[dict[str, str]] = [
     {"masterauth": 'x\n"y\x01\u00e9', "repl-backlog-size": "2mb", "shutdown-on-sigint": "save now", "timeout": "0"},
     {"save": "", "latency-tracking-info-percentiles": "", "slave-priority": "100", "lua-time-limit": "5000"},
     {"client-output-buffer-limit": "normal 1kb 2mb 3 pubsub 32mb 8mb 60", "hash-max-ziplist-entries": "7"},
-    {"proc-title-template": "{title} {port}", "ignore-warnings": "x", "maxmemory": "0", "save": "1 2 3 4 5 6", "hz": "500"},
-    {"cluster-announce-ip": "1.2.3.4", "dir": "/", "latency-tracking-info-percentiles": "1.5 100", "key-load-delay": "-3"},
+    {
+        "proc-title-template": "{title} {port}",
+        "ignore-warnings": "x",
+        "maxmemory": "0",
+        "save": "1 2 3 4 5 6",
+        "hz": "500",
+    },
+    {
+        "cluster-announce-ip": "1.2.3.4",
+        "dir": "/",
+        "latency-tracking-info-percentiles": "1.5 100",
+        "key-load-delay": "-3",
+    },
 ]
 
 
@@ -82,7 +94,7 @@ def test_the_file_is_what_redis_writes(changes: dict[str, str], tmp_path: Path) 
         stop(process)
 
 
-def start_with_file(path: Path, directory: Path, options: list[str]):  # type: ignore[no-untyped-def]
+def start_with_file(path: Path, directory: Path, options: list[str]) -> tuple[subprocess.Popen[bytes], Client]:
     """A real server from a file (redis-server wants it as the first argument)."""
     assert REDIS_SERVER is not None
     wrapper = directory / "redis-with-file"
@@ -105,11 +117,17 @@ def test_every_setting_is_read_back() -> None:
     assert different == []
 
 
+CANDIDATES = [
+    "yes", "no", "17", "77", 'odd "name"\x7f', "1.2.3.4", "::1", "1 2", "1 2 3", "x", "{port}", "/", "KEA", "always",
+    "local", "swapdb", "debug", "ip", "save now", "hostname", "clients", "CN", "json", "iso8601", "relaxed", "upstart",
+    "best-effort", "allkeys-lru", "allchannels", "panic", "optional", "local1", "normal 1 2 3",
+]  # fmt: skip
+
+
 def other_value(name: str, config: Config) -> object:
     """A value that is not the default, where one is easily found; it need not make sense."""
     setting = BY_NAME[name]
-    for text in ("yes", "no", "17", "77", "odd \"name\"\x7f", "1.2.3.4", "::1", "1 2", "1 2 3", "x", "{port}", "/", "KEA",
-                 "always", "local", "swapdb", "debug", "ip", "save now", "hostname", "clients", "CN", "json", "iso8601"):  # fmt: skip
+    for text in CANDIDATES:
         try:
             value = setting.parse(text.split(" ") if setting.multiple else [text], setting.default)
         except ValueError:
