@@ -78,6 +78,7 @@ class Client:
         "ip",
         "fd",
         "output_limit_since_ms",
+        "write_offset",
     )
 
     def __init__(self, client_id: int, database: Database, now_ms: int) -> None:
@@ -119,6 +120,8 @@ class Client:
         self.arg_bytes = 0
         self.output_bytes = 0
         self.output_limit_since_ms = 0
+        self.write_offset = 0
+        """Where the replication stream stood after this client's last write: what WAIT waits for."""
         self.send: Callable[[bytes], None] = _nowhere
         """Hand encoded bytes to whoever owns the connection, outside of a reply (push messages, streams)."""
         self.close: Callable[[], None] = _nothing

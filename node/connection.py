@@ -113,6 +113,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._congested = False
         self.client.output_limit_since_ms = 0
+        self.client.output_bytes = self._transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
         node = self._node

@@ -35,6 +35,9 @@ class Walker(Protocol):
     def before_flush(self, database: Database) -> None:
         """Called before all keys go: write out everything that the walk has not reached."""
 
+    def before_swap(self, one: Database, other: Database) -> None:
+        """Called once before two databases exchange their contents, one of which is walked."""
+
 
 class Database:
     """One numbered database.
@@ -92,6 +95,8 @@ class Database:
 
     def swap(self, other: Database) -> None:
         """Exchange the contents of two databases (SWAPDB); clients keep their numbers."""
+        for walker in self.walkers + [one for one in other.walkers if one not in self.walkers]:
+            walker.before_swap(self, other)
         self.slots, other.slots = other.slots, self.slots
         self.expires, other.expires = other.expires, self.expires
         self._listings.clear()

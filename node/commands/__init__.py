@@ -25,5 +25,6 @@ GROUPS = [
     introspection.group,
     debug.group,
     replication.group,
+    replication.wait_group,
     cluster.group,
 ]

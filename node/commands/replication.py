@@ -1,7 +1,211 @@
-"""Commands: replication."""
+"""Commands: replication (https://redis.io/docs/management/replication/)."""
 
 from __future__ import annotations
 
-from node.registry import Group
+import logging
+
+from node.context import Context
+from node.errors import NOT_AN_INTEGER, SYNTAX, CommandError
+from node.numbers import parse_int
+from node.registry import Args, Flag, Group
+from node.resp import OK, SILENCE, Reply
+
+log = logging.getLogger("hashslot")
 
 group = Group("server")
+
+_SYNC_FLAGS = Flag.ADMIN | Flag.NO_ASYNC_LOADING | Flag.NO_MULTI | Flag.NOSCRIPT
+_ROLE_FLAGS = Flag.ADMIN | Flag.NOSCRIPT | Flag.STALE | Flag.NO_ASYNC_LOADING
+_ADDRESS_MAX = 255
+_PORT_MAX = 65535
+
+
+def _integer(text: bytes) -> int:
+    number = parse_int(text)
+    if number is None:
+        raise CommandError(NOT_AN_INTEGER)
+    return number
+
+
+# Role -----------------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "REPLICAOF host port",
+    arity=3,
+    flags=_ROLE_FLAGS,
+    since="5.0.0",
+    summary="Configures a server as replica of another, or promotes it to a master.",
+)
+def replicaof(ctx: Context, args: Args) -> Reply:
+    return _replicaof(ctx, args)
+
+
+@group.command(
+    "SLAVEOF host port",
+    arity=3,
+    flags=_ROLE_FLAGS,
+    since="1.0.0",
+    summary="Sets a Redis server as a replica of another, or promotes it to being a master.",
+    deprecated_since="5.0.0",
+    replaced_by="`REPLICAOF`",
+)
+def slaveof(ctx: Context, args: Args) -> Reply:
+    return _replicaof(ctx, args)
+
+
+def _replicaof(ctx: Context, args: Args) -> Reply:
+    node = ctx.node
+    replication = node.replication
+    if node.clustered:
+        raise CommandError("ERR REPLICAOF not allowed in cluster mode.")
+    if args[1].lower() == b"no" and args[2].lower() == b"one":
+        replication.stop_following()
+        return OK
+    if ctx.client.is_replica:
+        raise CommandError("ERR Command is not valid when client is a replica.")
+    port = parse_int(args[2])
+    if port is None or not 0 <= port <= _PORT_MAX:
+        raise CommandError("ERR Invalid master port")
+    host = args[1].decode("utf-8", "surrogateescape")
+    following = replication.following
+    if following is not None and (following.host.lower(), following.port) == (host.lower(), port):
+        return "OK Already connected to specified master"
+    replication.follow(host, port)
+    return OK
+
+
+@group.command(
+    "ROLE",
+    arity=1,
+    flags=Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST,
+    since="2.8.12",
+    summary="Returns the replication role.",
+    acl=("admin", "dangerous"),
+)
+def role(ctx: Context, args: Args) -> Reply:
+    return ctx.node.replication.role()
+
+
+# A replica asks -------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "PSYNC replicationid offset",
+    arity=-3,
+    flags=_SYNC_FLAGS,
+    since="2.8.0",
+    summary="An internal command used in replication.",
+)
+def psync(ctx: Context, args: Args) -> Reply:
+    _check_sync(ctx)
+    ctx.node.replication.primary.ask(ctx.client, (args[1], _integer(args[2])))
+    return SILENCE
+
+
+@group.command("SYNC", arity=1, flags=_SYNC_FLAGS, since="1.0.0", summary="An internal command used in replication.")
+def sync(ctx: Context, args: Args) -> Reply:
+    _check_sync(ctx)
+    ctx.node.replication.primary.ask(ctx.client, None)
+    return SILENCE
+
+
+def _check_sync(ctx: Context) -> None:
+    """A replica that does not follow its own primary yet has nothing to give."""
+    following = ctx.node.replication.following
+    if following is not None and not following.connected:
+        raise CommandError("NOMASTERLINK Can't SYNC while not connected with my master")
+
+
+@group.command(
+    "REPLCONF",
+    arity=-1,
+    flags=Flag.ADMIN | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.ALLOW_BUSY,
+    since="3.0.0",
+    summary="An internal command for configuring the replication stream.",
+)
+def replconf(ctx: Context, args: Args) -> Reply:
+    """Facts about a replica before PSYNC; offsets after it, which get no reply."""
+    if len(args) % 2 == 0:
+        raise CommandError(SYNTAX)
+    for at in range(1, len(args), 2):
+        option, value = args[at].lower(), args[at + 1]
+        if option == b"ack":
+            if ctx.client.is_replica and (offset := parse_int(value)) is not None:
+                ctx.node.replication.primary.acknowledge(ctx.client, offset)
+            return SILENCE
+        if option == b"getack":
+            if ctx.node.replication.following is not None:
+                ctx.node.replication.following.acknowledge()
+            return SILENCE
+        _announce(ctx, option, value)
+    return OK
+
+
+def _announce(ctx: Context, option: bytes, value: bytes) -> None:
+    """One fact. CommandError for an unknown one; an unknown capability is none of ours."""
+    announced = ctx.node.replication.primary.announced(ctx.client)
+    if option == b"listening-port":
+        announced.port = _integer(value)
+    elif option == b"ip-address":
+        if len(value) > _ADDRESS_MAX:
+            raise CommandError(f"ERR REPLCONF ip-address provided by replica instance is too long: {len(value)} bytes")
+        announced.ip = value.decode("utf-8", "replace")
+    elif option == b"capa":
+        announced.eof = announced.eof or value.lower() == b"eof"
+        announced.psync2 = announced.psync2 or value.lower() == b"psync2"
+    elif option == b"version":
+        announced.version = value.decode("utf-8", "replace")
+    elif option == b"rdb-only":
+        announced.rdb_only = bool(_integer(value))
+    elif option == b"rdb-filter-only":
+        wanted = value.split()
+        if unknown := [word for word in wanted if word.lower() != b"functions"]:
+            raise CommandError(f"ERR Unsupported rdb-filter-only option: {unknown[0].decode('utf-8', 'replace')}")
+        announced.without_keys = True
+    elif option == b"set-cluster-node-id":
+        log.debug("Replica is cluster node %s", value.decode("utf-8", "replace"))
+    else:
+        name = option.decode("utf-8", "surrogateescape")
+        raise CommandError(f"ERR Unrecognized REPLCONF option: {name}")
+
+
+# Waiting for replicas -------------------------------------------------------------------------------------------------
+
+wait_group = Group("generic")
+
+
+@wait_group.command(
+    "WAIT numreplicas timeout",
+    arity=3,
+    flags=Flag.BLOCKING,
+    since="3.0.0",
+    summary="Blocks until the asynchronous replication of all preceding write commands sent by the connection is "
+    "completed.",
+    acl=("connection",),
+    hints=("request_policy:all_shards", "response_policy:agg_min"),
+)
+def wait(ctx: Context, args: Args) -> Reply:
+    """How many replicas have what this client has written, once that many have it or the time (ms, 0: any) is over."""
+    node = ctx.node
+    replication = node.replication
+    if replication.is_replica:
+        raise CommandError(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is "
+            "configured to be writable (which is not the default) writes to replicas are just local and are not "
+            "propagated."
+        )
+    wanted = _integer(args[1])
+    timeout_ms = parse_int(args[2])
+    if timeout_ms is None:
+        raise CommandError("ERR timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise CommandError("ERR timeout is negative")
+    offset = ctx.client.write_offset
+    replication.flush()
+    reached = node.gate.replicas_at(offset)
+    if reached >= wanted:
+        return reached
+    replication.request_acks()
+    deadline_ms = node.now_ms + timeout_ms if timeout_ms else None
+    return node.gate.wait(offset, lambda: node.gate.replicas_at(offset), replicas=wanted, deadline_ms=deadline_ms)

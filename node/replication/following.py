@@ -1,0 +1,330 @@
+"""The replica's side of a node: the handshake's events turned into data, the stream applied. No socket.
+
+A full sync is loaded into fresh databases, which take the place of the old ones when the payload is complete. Redis's
+default (`repl-diskless-load disabled`) is to save the payload to disk, drop the old data and then load; a sync that
+fails after that leaves nothing. Here a failed sync loses nothing, the old data is served until the new is whole, and so
+there is never a LOADING phase. The price: a replica that had data holds both while it syncs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from node import resp
+from node.client import Client, Unusual
+from node.errors import CommandError, ProtocolError
+from node.keyspace import Database
+from node.persistence.records import Aux, Key, Record
+from node.replication import replica
+from node.replication.replica import Introduction, Session, Step
+from node.replication.stream import StreamParser
+
+if TYPE_CHECKING:
+    from node.replication.state import Replication
+    from node.state import Node
+
+log = logging.getLogger("hashslot")
+
+COMMANDS_PER_SLICE = 256
+"""Commands of the stream applied before others have their turn."""
+_RETRY_FIRST_MS = 20
+_RETRY_MAX_MS = 1000
+
+
+class Following:
+    """One primary that is followed, over as many connections as it takes.
+
+    Whoever owns the socket calls `connecting`, `connected`, `received` and `lost`; `retry_ms` tells how long to wait
+    before the next attempt.
+    """
+
+    def __init__(self, node: Node, replication: Replication, host: str, port: int, database: Database) -> None:
+        """database: the one that the stream's next command is for, if it goes on where we are."""
+        self.host = host
+        self.port = port
+        self.state = "connect"
+        """What ROLE calls it: connect, connecting, handshake, sync, connected."""
+        self.retry_ms = _RETRY_FIRST_MS
+        self.client: Client | None = None
+        """The primary as a client, while the link is up."""
+        self.database = database
+        self._node = node
+        self._replication = replication
+        self._session: Session | None = None
+        self._parser = StreamParser()
+        self._send: Callable[[bytes], None] | None = None
+        self._close: Callable[[], None] | None = None
+        self._fresh: list[Database] = []
+        self._sync: replica.FullResync | None = None
+        self._sync_read = 0
+        self._sync_size = 0
+        self._stopped = False
+        self._has_history = replication.backlog is not None
+        """Whether our data is a point of a history that the primary may know."""
+        self._last_io_ms = node.now_ms
+        self._down_since_ms: int | None = None if not self._has_history else node.now_ms
+
+    # From the socket's owner --------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether the stream is followed."""
+        return self.state == "connected"
+
+    def connecting(self) -> None:
+        """An attempt to connect begins."""
+        self.state = "connecting"
+        self._last_io_ms = self._node.now_ms
+
+    def connected_to(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        """The connection is up. `close` ends it, and calls `lost` before it returns."""
+        self.state = "handshake"
+        self._send, self._close = send, close
+        self._last_io_ms = self._node.now_ms
+        self._session = Session(self._introduction())
+        send(self._session.begin())
+
+    def _introduction(self) -> Introduction:
+        config = self._node.config
+        replication = self._replication
+        return Introduction(
+            port=config.replica_announce_port or config.port,
+            ip=config.replica_announce_ip,
+            user=config.masteruser,
+            password=config.masterauth,
+            version=replication.server_version,
+            replid=replication.id if self._has_history else "?",
+            offset=replication.offset + 1 if self._has_history else -1,
+        )
+
+    def received(self, data: bytes) -> bool:
+        """Bytes from the primary. True when commands are left to apply: stop reading, call `apply` in the next turn."""
+        if self._session is None:
+            return False
+        self._last_io_ms = self._node.now_ms
+        self._node.stats.net_repl_input_bytes += len(data)
+        for event in self._session.feed(data):
+            self._handle(event)
+            if self._session is None:
+                return False
+        return self.apply()
+
+    def lost(self, reason: str = "") -> None:
+        """The connection is down, or could not be made."""
+        if self._stopped:
+            return
+        if self._session is not None and reason:
+            log.info("Connection with master lost: %s", reason)
+        if self.connected:
+            self._down_since_ms = self._node.now_ms
+            self.retry_ms = _RETRY_FIRST_MS
+        else:
+            self.retry_ms = min(self.retry_ms * 2, _RETRY_MAX_MS)
+        self._forget_connection()
+        self.state = "connect"
+        self._replication.refresh()
+
+    def stop(self) -> None:
+        """Follow no more. A second call does nothing."""
+        self._stopped = True
+        close = self._close
+        self._forget_connection()
+        if close is not None:
+            close()
+
+    def _forget_connection(self) -> None:
+        """What was read and not applied is gone: the next PSYNC asks for it again."""
+        self._session = None
+        self._send = self._close = None
+        self._parser = StreamParser()
+        self._fresh = []
+        self._sync = None
+        client, self.client = self.client, None
+        if client is not None:
+            self.database = client.database
+            self._node.forget_client(client)
+
+    def _end(self, reason: str) -> None:
+        """End the connection ourselves."""
+        log.warning("Link to master %s:%d: %s", self.host, self.port, reason)
+        if self._close is not None:
+            self._close()
+
+    # Events -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, event: replica.Event) -> None:
+        match event:
+            case replica.Send(data):
+                if self._send is not None:
+                    self._send(data)
+            case replica.Streamed(data):
+                self._parser.feed(data)
+            case replica.Loaded(records, read, size):
+                self._sync_read, self._sync_size = read, size
+                self._load(records)
+            case replica.FullResync():
+                log.info("Full resync from master: %s:%d", event.replid, event.offset)
+                self.state = "sync"
+                self._sync = event
+                self._sync_read = self._sync_size = 0
+                self._fresh = [Database(one.index, one.clustered) for one in self._node.databases]
+                self.database = self._node.databases[0]
+            case replica.Complete():
+                self._take_over()
+            case replica.Continue(replid):
+                log.info("Successful partial resynchronization with master.")
+                self._replication.renamed(replid or self._replication.id)
+                self._replication.open_backlog()
+                self._follow_stream()
+            case replica.Failed(reason):
+                self._end(reason)
+
+    def _load(self, records: list[Record]) -> None:
+        """Put keys of the payload into the fresh databases."""
+        fresh = self._fresh
+        for record in records:
+            if type(record) is Key:
+                if record.db >= len(fresh):
+                    self._end(f"the payload has a database {record.db}, we have {len(fresh)}")
+                    return
+                fresh[record.db].store(record.key, record.value, record.expire_ms)
+            elif type(record) is Aux and record.name == b"repl-stream-db" and record.value.isdigit():
+                number = int(record.value)
+                self.database = self._node.databases[number if number < len(fresh) else 0]
+
+    def _take_over(self) -> None:
+        """The payload is complete: from here on this is our data."""
+        assert self._sync is not None
+        node, replication = self._node, self._replication
+        replication.adopt(self._sync.replid, self._sync.offset)
+        for database, fresh in zip(node.databases, self._fresh, strict=True):
+            database.swap(fresh)
+            node.io.free_later(fresh.slots)
+        self._fresh = []
+        self._sync = None
+        self._has_history = True
+        log.info("MASTER <-> REPLICA sync: Finished with success")
+        self._follow_stream()
+
+    def _follow_stream(self) -> None:
+        node = self._node
+        client = node.new_client()
+        client.authenticated = True
+        client.mark(Unusual.UNAUTHENTICATED, False)
+        client.mark(Unusual.FROM_PRIMARY, True)
+        client.is_primary = True
+        client.database = self.database
+        client.address = f"{self.host}:{self.port}"
+        client.ip = self.host
+        assert self._send is not None and self._close is not None
+        client.send = self._send
+        client.close = self._close
+        self.client = client
+        self.state = "connected"
+        self._down_since_ms = None
+        self.retry_ms = _RETRY_FIRST_MS
+        self._replication.refresh()
+        self.acknowledge()
+
+    # The stream ---------------------------------------------------------------------------------------------------
+
+    def apply(self) -> bool:
+        """Apply commands of the stream, up to a slice of them. True when there is more to apply."""
+        client = self.client
+        if client is None:
+            return False
+        parser = self._parser
+        replication = self._replication
+        try:
+            for _ in range(COMMANDS_PER_SLICE):
+                if (found := parser.next()) is None:
+                    return False
+                args, raw = found
+                if args:
+                    self._run(client, args)
+                if self.client is not client:
+                    return False
+                replication.forward(raw)
+        except ProtocolError as error:
+            self._end(error.text)
+            return False
+        finally:
+            replication.flush()
+        return True
+
+    def _run(self, client: Client, args: list[bytes]) -> None:
+        """Run one command as our primary's. An error means that our data and the primary's may differ."""
+        node = self._node
+        client.last_seen_ms = node.now_ms
+        client.commands += 1
+        node.stats.commands_processed += 1
+        try:
+            reply = node.executor.execute(client, args)
+        except CommandError as error:
+            node.stats.error(error.code)
+            node.stats.unexpected_error_replies += 1
+            log.critical(
+                "This replica is sending an error to its master: '%s' after processing the command '%s'",
+                error.text,
+                args[0].decode("utf-8", "replace"),
+            )
+            return
+        if reply is not resp.SILENCE:
+            client.send(client.encode(reply))
+
+    def acknowledge(self) -> None:
+        """Tell the primary how far we are."""
+        if self.client is not None and self._send is not None:
+            self._send(resp.request([b"REPLCONF", b"ACK", b"%d" % self._replication.offset]))
+
+    # Time, telling ------------------------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Once a second: acknowledge, and end a link that is silent for too long."""
+        self.acknowledge()
+        silent_ms = now_ms - self._last_io_ms
+        if self._session is not None and silent_ms > self._node.config.repl_timeout * 1000:
+            step = self._session.step
+            what = "MASTER timeout: no data nor PING received..." if step is Step.STREAM else f"Timeout ({step.value})"
+            self._end(what)
+
+    def info(self, now_ms: int) -> dict[str, str | int]:
+        """The fields of INFO replication that only a replica has, in Redis 7.2's order."""
+        config = self._node.config
+        syncing = self.state == "sync"
+        offset = self._replication.offset
+        fields: dict[str, str | int] = {
+            "master_host": self.host,
+            "master_port": self.port,
+            "master_link_status": "up" if self.connected else "down",
+            "master_last_io_seconds_ago": max(0, now_ms - self._last_io_ms) // 1000 if self.connected else -1,
+            "master_sync_in_progress": int(syncing),
+            "slave_read_repl_offset": offset,
+            "slave_repl_offset": offset,
+        }
+        if syncing:
+            left = self._sync_size - self._sync_read if self._sync_size else -1
+            percent = 100 * self._sync_read / self._sync_size if self._sync_size else 0
+            fields |= {
+                "master_sync_total_bytes": self._sync_size,
+                "master_sync_read_bytes": self._sync_read,
+                "master_sync_left_bytes": left,
+                "master_sync_perc": f"{percent:.2f}",
+                "master_sync_last_io_seconds_ago": max(0, now_ms - self._last_io_ms) // 1000,
+            }
+        if not self.connected:
+            since_ms = self._down_since_ms
+            fields["master_link_down_since_seconds"] = -1 if since_ms is None else max(0, now_ms - since_ms) // 1000
+        fields |= {
+            "slave_priority": config.replica_priority,
+            "slave_read_only": int(config.replica_read_only),
+            "replica_announced": int(config.replica_announced),
+        }
+        return fields
+
+    def role(self) -> list[resp.Reply]:
+        """The reply to ROLE."""
+        offset = self._replication.offset if self.client is not None else -1
+        return [b"slave", self.host.encode(), self.port, self.state.encode(), offset]

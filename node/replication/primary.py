@@ -1,0 +1,281 @@
+"""The primary's side: who replicates us, who needs which bytes, who is late.
+
+A replica asks with PSYNC and is answered in the next loop turn, so that those who ask at the same moment share one
+walk. Redis waits `repl-diskless-sync-delay` seconds for more of them, since a fork is dear; a walk is not, so nobody
+waits here: who comes while one is under way gets the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from gossip.ids import random_id
+from node.client import Unusual
+from node.persistence.options import EncodingLimits, SaveOptions, rdb_version_for_replica
+from node.persistence.rdb import standard_aux
+from node.replication.fullsync import FullSync
+from node.replication.peer import Announced, Peer, Phase
+from node.replication.snapshot import SnapshotWalk
+
+if TYPE_CHECKING:
+    from node.client import Client
+    from node.replication.state import Replication
+    from node.state import Node
+
+log = logging.getLogger("hashslot")
+
+_CONGESTED_RETRY_MS = 1
+_LINGER_MS = 1000
+"""How long one who asked for the payload only may take to close the connection; output sizes are fresh by then."""
+
+
+class PrimarySide:
+    """All replicas of this node, by the id of their client."""
+
+    def __init__(self, node: Node, replication: Replication) -> None:
+        self._node = node
+        self._replication = replication
+        self.peers: dict[int, Peer] = {}
+        self.last_seen_ms = node.now_ms
+        """When the last replica was here: the backlog goes `repl-backlog-ttl` after that."""
+        self._announced: dict[int, Announced] = {}
+        self._syncs: list[FullSync] = []
+        self._serving = False
+        self._stepping = False
+
+    # Requests -----------------------------------------------------------------------------------------------------
+
+    def announced(self, client: Client) -> Announced:
+        """What this client has said of itself with REPLCONF, to be added to."""
+        return self._announced.setdefault(client.id, Announced())
+
+    def ask(self, client: Client, wants: tuple[bytes, int] | None) -> None:
+        """PSYNC or SYNC. The answer comes in the next loop turn."""
+        if client.id in self.peers:
+            return
+        client.is_replica = True
+        peer = Peer(client, self.announced(client), wants, self._node.now_ms)
+        self.peers[client.id] = peer
+        self.refresh()
+        self._serve_soon()
+
+    def acknowledge(self, client: Client, offset: int) -> None:
+        """REPLCONF ACK."""
+        peer = self.peers.get(client.id)
+        if peer is None:
+            return
+        peer.acked_ms = self._node.now_ms
+        peer.acked_offset = max(peer.acked_offset, offset)
+        if peer.waits_for_ack:
+            self._replication.flush()
+            peer.begin_streaming()
+        if peer.phase is Phase.ONLINE:
+            self._node.gate.acknowledge(client.id, peer.acked_offset)
+            if self._node.unusual & Unusual.TOO_FEW_REPLICAS:
+                self.refresh()
+
+    def client_gone(self, client: Client) -> None:
+        """The connection is down."""
+        self._announced.pop(client.id, None)
+        peer = self.peers.pop(client.id, None)
+        if peer is None:
+            return
+        for sync in self._syncs:
+            sync.drop(peer)
+        self.last_seen_ms = self._node.now_ms
+        self._node.gate.replica_gone(client.id)
+        self.refresh()
+
+    def disconnect_all(self) -> None:
+        """What we have is no longer what our replicas follow: they must ask again."""
+        for peer in list(self.peers.values()):
+            peer.client.close()
+            self.client_gone(peer.client)
+
+    # The stream ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, data: bytes) -> None:
+        """The stream went on with these bytes."""
+        for peer in self.peers.values():
+            peer.deliver(data)
+        self._node.stats.net_repl_output_bytes += len(data) * len(self.peers)
+        if self._syncs:
+            self._check_held()
+
+    def _check_held(self) -> None:
+        limit = self._node.config.client_output_buffer_limit.replica
+        now_ms = self._node.now_ms
+        for peer in list(self.peers.values()):
+            if peer.held and peer.over_limit(limit, now_ms):
+                self._node.stats.output_buffer_limit_disconnections += 1
+                self._cut(peer, "it does not keep up with the stream while it syncs (client-output-buffer-limit)")
+
+    def _cut(self, peer: Peer, why: str) -> None:
+        log.warning("Disconnecting replica %s:%d: %s", *peer.address, why)
+        peer.client.close()
+        self.client_gone(peer.client)
+
+    # Syncing ------------------------------------------------------------------------------------------------------
+
+    def _serve_soon(self) -> None:
+        if not self._serving:
+            self._serving = True
+            self._node.io.call_later(0, self._serve)
+
+    def _serve(self) -> None:
+        """Answer those who wait: from the backlog where it has what they miss, with a full sync otherwise."""
+        self._serving = False
+        self._replication.flush()
+        waiting = [peer for peer in self.peers.values() if peer.phase is Phase.WAITING]
+        walking = bool(self._syncs)
+        full = [peer for peer in waiting if not self._continue(peer) and not walking]
+        full = [peer for peer in full if peer.client.id in self.peers and peer.phase is Phase.WAITING]
+        if full:
+            self._begin([peer for peer in full if not peer.announced.without_keys], keys=True)
+            self._begin([peer for peer in full if peer.announced.without_keys], keys=False)
+
+    def _continue(self, peer: Peer) -> bool:
+        """Partial resync, where it is possible: the rest of the stream from the backlog. Decided once per PSYNC."""
+        if peer.wants is None or peer.wants[0] == b"?":
+            return False
+        replid, offset = peer.wants
+        peer.wants = (b"?", -1)
+        missed = self._replication.missed(replid, offset)
+        if missed is None:
+            self._node.stats.sync_partial_err += 1
+            return False
+        self._node.stats.sync_partial_ok += 1
+        peer.phase = Phase.ONLINE
+        peer.streaming = True
+        peer.acked_ms = self._node.now_ms
+        known = b" " + self._replication.id.encode() if peer.announced.psync2 else b""
+        peer.client.send(b"+CONTINUE%b\r\n%b" % (known, missed))
+        log.info("Partial resynchronization with replica %s:%d: %d bytes.", *peer.address, len(missed))
+        self.refresh()
+        return True
+
+    def _begin(self, members: list[Peer], keys: bool) -> None:
+        """Start a full sync for these replicas."""
+        if not members:
+            return
+        node, replication = self._node, self._replication
+        replication.open_backlog()
+        offset = replication.offset
+        options = self._options(members)
+        walk = SnapshotWalk(node.databases, options, self._aux(), keys=keys)
+        for peer in members:
+            node.stats.sync_full += 1
+            peer.phase = Phase.SENDING
+            peer.progress_ms = node.now_ms
+            if peer.wants is not None:
+                peer.client.send(b"+FULLRESYNC %b %d\r\n" % (replication.id.encode(), offset))
+            log.info("Full resync with replica %s:%d from offset %d.", *peer.address, offset)
+        mark = random_id(node.random).encode()
+        self._syncs.append(FullSync(walk, members, mark, offset, self._payload_sent))
+        replication.stream_restarts()
+        if not self._stepping:
+            self._stepping = True
+            node.io.call_later(0, self._step)
+
+    def _options(self, members: list[Peer]) -> SaveOptions:
+        """How to write for all of them: in the oldest version that one of them needs."""
+        config = self._node.config
+        version = min(rdb_version_for_replica(peer.announced.version) for peer in members)
+        limits = EncodingLimits(
+            hash_max_listpack_entries=config.hash_max_listpack_entries,
+            hash_max_listpack_value=config.hash_max_listpack_value,
+        )
+        return SaveOptions(limits=limits, compress=config.rdbcompression, version=version)
+
+    def _aux(self) -> list[tuple[bytes, bytes | int]]:
+        replication = self._replication
+        place = (replication.stream_database, replication.id, replication.offset)
+        return standard_aux(replication.server_version, self._node.now_ms // 1000, 0, False, place)
+
+    def _step(self) -> None:
+        """One slice of the syncs that are under way, and the next one in the next loop turn."""
+        congested = False
+        for sync in list(self._syncs):
+            try:
+                going_on = sync.step(self._node.now_ms)
+            except (OSError, TypeError) as error:
+                log.warning("Full sync failed: %s", error)
+                for peer in sync.members:
+                    self._cut(peer, "its full sync failed")
+                sync.close()
+                going_on = False
+            if not going_on:
+                self._syncs.remove(sync)
+            congested = congested or bool(sync.congested())
+        if self._syncs:
+            self._node.io.call_later(_CONGESTED_RETRY_MS if congested else 0, self._step)
+            return
+        self._stepping = False
+        if any(peer.phase is Phase.WAITING for peer in self.peers.values()):
+            self._serve_soon()
+
+    def _payload_sent(self, peer: Peer) -> None:
+        """All of the payload is on its way."""
+        peer.phase = Phase.ONLINE
+        peer.acked_ms = self._node.now_ms
+        if peer.announced.rdb_only:
+            peer.held.clear()
+            peer.held_bytes = 0
+            self._node.io.call_later(_LINGER_MS, lambda: self._let_go(peer))
+        elif peer.wants is None or not peer.waits_for_ack:
+            peer.begin_streaming()
+        self.refresh()
+
+    def _let_go(self, peer: Peer) -> None:
+        """End the connection of one who wanted the payload only, when it has read it. repl-timeout sees to the rest."""
+        if peer.client.id not in self.peers:
+            return
+        if peer.client.output_bytes:
+            self._node.io.call_later(_LINGER_MS, lambda: self._let_go(peer))
+        else:
+            peer.client.close()
+            self.client_gone(peer.client)
+
+    def abort_syncs(self) -> None:
+        """The data is about to be replaced as a whole."""
+        for sync in self._syncs:
+            for peer in sync.members:
+                self._cut(peer, "our own data is replaced")
+            sync.close()
+        self._syncs.clear()
+
+    # Time ---------------------------------------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Once a second: signs of life to those who wait, an end to those who are silent."""
+        for peer in self.peers.values():
+            if peer.phase is Phase.WAITING:
+                peer.client.send(b"\n")
+        for sync in self._syncs:
+            for peer in sync.silent():
+                peer.client.send(b"\n")
+        timeout_ms = self._node.config.repl_timeout * 1000
+        for peer in list(self.peers.values()):
+            since_ms = now_ms - (peer.progress_ms if peer.phase is Phase.SENDING else peer.acked_ms)
+            if peer.phase is not Phase.WAITING and peer.wants is not None and since_ms > timeout_ms:
+                self._cut(peer, "it was silent for longer than repl-timeout")
+        self._check_held()
+        self.refresh()
+
+    def good(self, now_ms: int) -> int:
+        """How many replicas count for min-replicas-to-write."""
+        lag_max_s = self._node.config.min_replicas_max_lag
+        online = [peer for peer in self.peers.values() if peer.phase is Phase.ONLINE]
+        return sum(peer.lag_s(now_ms) <= lag_max_s for peer in online)
+
+    def refresh(self) -> None:
+        """Recompute what depends on how many replicas are well."""
+        config = self._node.config
+        needed = config.min_replicas_to_write
+        too_few = (
+            bool(needed and config.min_replicas_max_lag)
+            and not self._replication.is_replica
+            and self.good(self._node.now_ms) < needed
+        )
+        self._node.mark(Unusual.TOO_FEW_REPLICAS, too_few)

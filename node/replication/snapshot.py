@@ -1,0 +1,281 @@
+"""A snapshot without fork: a walk over all keys in short slices, which sees each key as it was when the walk began.
+
+A forked child would copy every page that holds a reference count, so the walk shares the loop with the commands
+instead: before a command changes a key that the walk has not reached, that key is written out first (`Walker` in
+`keyspace.py`). The result is an RDB of one moment, with its keys in an order that depends on what happened meanwhile.
+A full sync uses it; a file written in the background can use it in the same way.
+
+What has been reached is known without a note per key: slots before the current one are done. A slot with many keys is
+dealt into buckets by the hash of the key first, and only the keys of the current bucket are listed one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from node.keyspace import Database, Keys
+from node.persistence.options import SaveOptions
+from node.persistence.rdb import RdbWriter, encode_key, encode_key_piecewise
+
+_UNIT_MAX = 1024
+"""Keys listed one by one at a time. Bigger slots are dealt into buckets of about this size."""
+_DEAL_PER_KEY = 8
+"""Dealing a key into its bucket costs about an eighth of writing it."""
+
+
+class _Cursor:
+    """Where the walk stands in one database. `number` is its name in the RDB, whatever SWAPDB makes of it."""
+
+    __slots__ = (
+        "bucket",
+        "buckets",
+        "dealt",
+        "done",
+        "early",
+        "expires",
+        "left",
+        "listing",
+        "mask",
+        "number",
+        "slot",
+        "slots",
+    )
+
+    def __init__(self, database: Database) -> None:
+        self.number = database.index
+        self.slots: list[Keys] = database.slots
+        self.expires = database.expires
+        self.done = not any(database.slots)
+        self.slot = -1
+        self.left: dict[bytes, None] = {}
+        self.listing: list[bytes] | None = None
+        """Keys of the current slot that are still to be dealt into buckets."""
+        self.dealt = 0
+        self.buckets: list[list[bytes]] = []
+        self.bucket = 0
+        self.mask = 0
+        self.early: dict[int, set[bytes]] = {}
+        """By slot: keys ahead of the walk that need no more writing: written before a change, or new."""
+
+    def ahead(self, slot: int, key: bytes) -> bool:
+        """Whether the walk has still to write `key`, were it there from the start."""
+        if self.done or slot != self.slot:
+            return not self.done and slot > self.slot
+        if self.listing is not None:
+            return True
+        bucket = hash(key) & self.mask
+        return bucket > self.bucket or (bucket == self.bucket and key in self.left)
+
+    def claim(self, slot: int, key: bytes) -> bool:
+        """Whether `key` is the caller's to write now. The walk will leave it out from then on."""
+        if not self.ahead(slot, key):
+            return False
+        early = self.early.setdefault(slot, set())
+        if key in early:
+            return False
+        early.add(key)
+        if slot == self.slot:
+            self.left.pop(key, None)
+        return True
+
+    def advance(self) -> int:
+        """List the next keys to write in `left`. Returns the cost in keys; at the end `done` is set."""
+        if self.listing is not None:
+            return self._deal()
+        self.bucket += 1
+        if self.bucket <= self.mask:
+            self._list(self.buckets[self.bucket])
+            self.buckets[self.bucket] = []
+            return 1
+        self.early.pop(self.slot, None)
+        self.buckets = []
+        self.mask = self.bucket = 0
+        slot = next((at for at in range(self.slot + 1, len(self.slots)) if self.slots[at]), -1)
+        if slot < 0:
+            self.done = True
+            self.early.clear()
+            return 1
+        for at in [at for at in self.early if at < slot]:
+            del self.early[at]
+        self.slot = slot
+        keys = self.slots[slot]
+        if len(keys) <= _UNIT_MAX:
+            self._list(keys)
+            return 1
+        self.listing = list(keys)
+        self.dealt = 0
+        self.mask = (1 << (len(keys) // _UNIT_MAX).bit_length()) - 1
+        self.buckets = [[] for _ in range(self.mask + 1)]
+        return 1 + len(keys) // 256
+
+    def _deal(self) -> int:
+        assert self.listing is not None
+        buckets, mask = self.buckets, self.mask
+        some = self.listing[self.dealt : self.dealt + _UNIT_MAX]
+        for key in some:
+            buckets[hash(key) & mask].append(key)
+        self.dealt += len(some)
+        if self.dealt >= len(self.listing):
+            self.listing = None
+            self.bucket = -1
+        return len(some) // _DEAL_PER_KEY + 1
+
+    def _list(self, keys: Iterable[bytes]) -> None:
+        self.left = dict.fromkeys(keys)
+        if early := self.early.get(self.slot):
+            for key in early.intersection(self.left):
+                del self.left[key]
+
+    def detach(self) -> None:
+        """The database is about to lose all its keys: hold on to those that are ahead.
+
+        Copies of the dicts, which cost a few nanoseconds a key: the originals may be emptied bit by bit behind us.
+        """
+        ahead = range(max(self.slot, 0), len(self.slots))
+        self.slots = [self.slots[at].copy() if at in ahead else {} for at in range(len(self.slots))]
+        self.expires = self.expires.copy()
+
+
+class SnapshotWalk:
+    """One walk over `databases`. Call `step` until `finished`; what it returns, put together, is the RDB.
+
+    keys=False leaves the data out: an RDB with a header and an end. Errors: none of its own; a value of a class that
+    has no RDB encoding is a TypeError from the writer.
+    """
+
+    def __init__(
+        self,
+        databases: Sequence[Database],
+        options: SaveOptions,
+        aux: Iterable[tuple[bytes, bytes | int]] = (),
+        *,
+        keys: bool = True,
+    ) -> None:
+        self.finished = False
+        self._writer = RdbWriter(options)
+        self._writer.header(aux)
+        self._options = options
+        self._selected = -1
+        self._pieces: Iterator[bytes] | None = None
+        """The value that is being written in pieces: whatever else is to be written has to wait for its end."""
+        self._pieces_of: tuple[_Cursor, bytes] | None = None
+        self._held: list[tuple[int, bytes]] = []
+        self._databases = list(databases) if keys else []
+        self._cursors = [_Cursor(database) for database in self._databases]
+        self._order = [cursor for cursor in self._cursors if not cursor.done]
+        self._live: dict[int, _Cursor | None] = {
+            database.index: cursor for database, cursor in zip(self._databases, self._cursors, strict=True)
+        }
+        self._sizes = {database.index: (len(database), len(database.expires)) for database in self._databases}
+        for database in self._databases:
+            database.walkers.append(self)
+
+    # What the keyspace tells --------------------------------------------------------------------------------------
+
+    def before_change(self, database: Database, slot: int, key: bytes) -> None:
+        """`Walker.before_change`."""
+        cursor = self._live[database.index]
+        if cursor is None or cursor.done:
+            return
+        if self._pieces_of is not None and self._pieces_of == (cursor, key):
+            self._write_pieces(1 << 62)
+            return
+        if not cursor.claim(slot, key):
+            return
+        value = cursor.slots[slot].get(key)
+        if value is None:
+            return
+        data = encode_key(key, value, cursor.expires.get(key), self._options)
+        if self._pieces is None:
+            self._emit(cursor.number, data)
+        else:
+            self._held.append((cursor.number, data))
+
+    def before_flush(self, database: Database) -> None:
+        """`Walker.before_flush`: the walk goes on over what the database was; what it becomes is not ours."""
+        cursor = self._live[database.index]
+        if cursor is not None and not cursor.done:
+            cursor.detach()
+        self._live[database.index] = None
+
+    def before_swap(self, one: Database, other: Database) -> None:
+        """`Walker.before_swap`: each cursor follows the keys, which keep their database's number in the RDB."""
+        live = self._live
+        live[one.index], live[other.index] = live[other.index], live[one.index]
+
+    # Walking ------------------------------------------------------------------------------------------------------
+
+    def step(self, keys_max: int, bytes_max: int) -> bytes:
+        """The next bytes of the RDB: about this many keys or bytes, and all that had to be written early."""
+        budget = keys_max
+        writer = self._writer
+        while budget > 0 and writer.pending < bytes_max and not self.finished:
+            if self._pieces is not None:
+                self._write_pieces(bytes_max)
+                budget -= 1
+            elif not self._order:
+                self.close()
+                return writer.finish()
+            elif (cursor := self._order[0]).done:
+                del self._order[0]
+            elif cursor.left:
+                budget -= self._write_keys(cursor, min(budget, 64), bytes_max)
+            else:
+                budget -= cursor.advance()
+        return writer.take()
+
+    def close(self) -> None:
+        """End the walk: commands change keys freely again."""
+        self.finished = True
+        for database in self._databases:
+            if self in database.walkers:
+                database.walkers.remove(self)
+        self._databases = []
+        self._live = {}
+        self._order = []
+
+    def _write_keys(self, cursor: _Cursor, count: int, bytes_max: int) -> int:
+        """Write keys of the current unit until something big turns up. Returns how many."""
+        keys = cursor.slots[cursor.slot]
+        left = cursor.left
+        self._select(cursor.number)
+        written = 0
+        for key in list(islice(left, count)):
+            del left[key]
+            written += 1
+            value = keys[key]
+            expire_ms = cursor.expires.get(key)
+            if type(value) in (bytes, int, bytearray):
+                self._writer.key(key, value, expire_ms)
+            else:
+                self._pieces = encode_key_piecewise(key, value, expire_ms, self._options)
+                self._pieces_of = (cursor, key)
+                self._write_pieces(bytes_max)
+            if self._pieces is not None or self._writer.pending >= bytes_max:
+                break
+        return written
+
+    def _write_pieces(self, bytes_max: int) -> None:
+        """Go on with the value that is written in pieces, and at its end with what had to wait for it."""
+        assert self._pieces is not None
+        for piece in self._pieces:
+            self._writer.raw(piece)
+            if self._writer.pending >= bytes_max:
+                return
+        self._pieces = self._pieces_of = None
+        held, self._held = self._held, []
+        for number, data in held:
+            self._emit(number, data)
+
+    def _emit(self, number: int, data: bytes) -> None:
+        self._select(number)
+        self._writer.raw(data)
+
+    def _select(self, number: int) -> None:
+        if number == self._selected:
+            return
+        self._selected = number
+        self._writer.select(number)
+        if sizes := self._sizes.pop(number, None):
+            self._writer.resize(*sizes)
