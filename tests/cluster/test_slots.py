@@ -79,7 +79,7 @@ def test_slots_are_the_specifications_crc16(key: bytes) -> None:
     assert key_slot(key) == key_slot_by_hand(key)
 
 
-# --- arguments -----------------------------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("argument", "slot"), [(b"0", 0), (b"7", 7), (b"16383", 16383)])
@@ -93,7 +93,7 @@ def test_slot_arguments(argument: bytes, slot: int) -> None:
      b"1_0", b"0x10"],
 )
 def test_what_redis_70_does_not_take_as_a_slot(argument: bytes) -> None:
-    with pytest.raises(SlotError, match="^Invalid or out of range slot$"):
+    with pytest.raises(SlotError, match=r"^Invalid or out of range slot$"):
         parse_slot(argument)
 
 
@@ -133,7 +133,7 @@ def test_assignments_that_are_taken() -> None:
     assert range_slots_to_assign([], lambda slot: False, adding=True) == []
 
 
-# --- ranges and bitmaps -------------------------------------------------------------------------------------------------
+# --- ranges and bitmaps ---------------------------------------------------------------------------
 
 
 def test_ranges_are_the_fewest_that_hold_the_slots() -> None:

@@ -29,7 +29,9 @@ REAL = {path.stem: bytes.fromhex(path.read_text()) for path in (Path(__file__).p
 ME, OTHER = NodeId("ab" * 20), NodeId("cd" * 20)
 HEADER = Header(ME, 7000, 17000, NodeFlag.PRIMARY)
 PING = encode(Ping(MessageType.PING, HEADER, (GossipEntry(OTHER, 1, 2, "10.0.0.1", 1, 2, NodeFlag.NONE),)))
-NAMED = encode(Ping(MessageType.PING, HEADER, (), Extensions("host", "name", None, ((OTHER, 60),), ((9, b"12345678"),))))
+NAMED = encode(
+    Ping(MessageType.PING, HEADER, (), Extensions("host", "name", None, ((OTHER, 60),), ((9, b"12345678"),)))
+)
 COUNTS = st.integers(0, 65535)
 SAMPLES = REAL | {"module": encode(Module(HEADER, 1, 2, b"data")), "named": NAMED}
 
@@ -81,7 +83,7 @@ def test_mutating_any_byte_gives_a_message_that_can_be_sent_again_or_a_refusal(n
             if message is not None:
                 decoded += 1
                 # the slot bitmaps are most of the bytes: encoding a sample of them is enough
-                if not 80 < at < 2128 and not 2304 < at:
+                if not 80 < at < 2128 and at <= 2304:
                     assert decode(encode(message)) == message
     assert decoded, "some bytes are free (ports, slots, text), so some mutations must survive"
 
