@@ -5,33 +5,38 @@ beforehand. This script is the step between: it waits until the names of all mem
 this member starts from (the first time) or puts the present addresses into the one it has (later), and then becomes
 `hashslot node` by exec, so that the node is process 1 and gets the engine's SIGTERM itself.
 
-Every member computes the same topology from the same list: node ids are derived from the cluster's name and the
-member's place in the list. So no container leads, no one-shot job joins anything, and the cluster is whole as soon as
-its nodes run.
+Every member computes the same topology from the same list: the layout is `hashslot up`'s, drawn from the cluster's name
+instead of chance. So no container leads, no one-shot job joins anything, and the cluster is whole as soon as its nodes
+run.
 
 Without HASHSLOT_MEMBERS the container's command goes to `hashslot` as it is (`node FILE`, `cluster check ...`), and
 without a command it is `hashslot up`: a whole cluster in one container. deploy/README.md lists the environment
 variables and says why addresses are told the way they are.
-
-Only the standard library is used: the script also starts real Valkey nodes in the interop tests.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import hashlib
 import ipaddress
 import os
+import random
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SLOTS = 16_384
-BUS_PORT_OFFSET = 10_000
+if __name__ == "__main__":
+    from hashslot.__main__ import floors
+
+    sys.path.insert(0, str(floors()))
+
+from cluster.nodes_conf import format_nodes_conf
+from cluster.topology import PlannedNode, TopologyError, plan, saved_state
+from gossip.ids import BUS_PORT_OFFSET, Address
+from node.files import write_atomically
+
 FIRST_START_WAIT_S = 60.0
 """The first nodes.conf needs every address: wait for the slowest container of the six."""
 RESTART_WAIT_S = 5.0
@@ -65,10 +70,6 @@ class Recipe:
     client_ip: str
     """The IPv4 address that clients from outside the containers' network are told, "" for the node's own."""
 
-    @property
-    def primaries(self) -> int:
-        return len(self.members) // (self.replicas + 1)
-
 
 def parse_members(text: str) -> tuple[Member, ...]:
     """Read `host:port host:port ...` (spaces or commas). Raises RecipeError for anything else."""
@@ -90,8 +91,6 @@ def read_recipe(environ: Mapping[str, str], hostname: str) -> Recipe:
     if not replicas_text.isdigit():
         raise RecipeError(f"HASHSLOT_REPLICAS: {replicas_text!r} is not a number")
     replicas = int(replicas_text)
-    if len(members) < replicas + 1:
-        raise RecipeError(f"{len(members)} members are too few for {replicas} replicas of each primary")
     mine = [member for member in members if member.host.split(".")[0] == hostname.split(".")[0]]
     if len(mine) != 1:
         raise RecipeError(f"this container's host name {hostname!r} is not one of HASHSLOT_MEMBERS: set `hostname:`")
@@ -106,48 +105,22 @@ def read_recipe(environ: Mapping[str, str], hostname: str) -> Recipe:
     return Recipe(environ.get("HASHSLOT_CLUSTER") or "hashslot", members, replicas, mine[0], client_ip)
 
 
-def derived_id(*words: object) -> str:
-    """A node or shard id, 40 hex characters, that is the same wherever it is computed."""
-    return hashlib.sha1("\0".join(map(str, words)).encode(), usedforsecurity=False).hexdigest()
+def layout(recipe: Recipe, addresses: Mapping[str, str]) -> list[PlannedNode]:
+    """The topology in the order of the members, the same wherever it is computed. Raises RecipeError.
 
-
-def node_id(recipe: Recipe, member: Member) -> str:
-    """The member's node id, derived from the cluster's name and the member's place."""
-    return derived_id(recipe.cluster, "node", member.index)
-
-
-def slot_range(recipe: Recipe, primary: int) -> tuple[int, int]:
-    """First and last slot of primary number `primary`, divided as `redis-cli --cluster create` does."""
-    first = round(primary * SLOTS / recipe.primaries)
-    return first, round((primary + 1) * SLOTS / recipe.primaries) - 1
+    addresses: host name -> IP address; who is missing there gets an empty one.
+    """
+    places = [Address(addresses.get(one.host, ""), one.port, one.port + BUS_PORT_OFFSET) for one in recipe.members]
+    try:
+        return plan(places, recipe.replicas, random.Random(recipe.cluster))
+    except TopologyError as error:
+        raise RecipeError(str(error)) from None
 
 
 def first_nodes_conf(recipe: Recipe, addresses: Mapping[str, str]) -> str:
-    """The nodes.conf that `recipe.me` starts from: everybody known, slots given out, one config epoch a primary.
-
-    addresses: host name -> IP address. Format: Redis 7.2 and Valkey 8 and later, with their auxiliary fields.
-    """
-    lines = []
-    for member in recipe.members:
-        shard = member.index % recipe.primaries
-        primary = member.index < recipe.primaries
-        fields = [
-            f"{addresses[member.host]}:{member.port}@{member.port + BUS_PORT_OFFSET}",
-            "",  # no announced host name
-            f"shard-id={derived_id(recipe.cluster, 'shard', shard)}",
-        ]
-        if recipe.client_ip:
-            # Known from the first moment, so that no early client is told the bus's address.
-            fields.append(f"client-ipv4={recipe.client_ip}")
-        flags = ("myself," if member == recipe.me else "") + ("master" if primary else "slave")
-        followed = "-" if primary else node_id(recipe, recipe.members[shard])
-        line = f"{node_id(recipe, member)} {','.join(fields)} {flags} {followed} 0 0 {shard + 1} connected"
-        if primary:
-            first, last = slot_range(recipe, shard)
-            line += f" {first}-{last}" if first != last else f" {first}"
-        lines.append(line)
-    lines.append(f"vars currentEpoch {recipe.primaries} lastVoteEpoch 0")
-    return "\n".join(lines) + "\n"
+    """The nodes.conf that `recipe.me` starts from: everybody known, slots given out, one config epoch a primary."""
+    planned = layout(recipe, addresses)
+    return format_nodes_conf(saved_state(planned, planned[recipe.me.index].id)).decode("ascii")
 
 
 def refreshed_nodes_conf(text: str, recipe: Recipe, addresses: Mapping[str, str]) -> str:
@@ -156,7 +129,8 @@ def refreshed_nodes_conf(text: str, recipe: Recipe, addresses: Mapping[str, str]
     Touches nothing but the IP of lines whose node id is a member's: what was added, moved, or reset by hand since the
     first start stays, and so does damage, which the node itself reports with the line.
     """
-    host_of = {node_id(recipe, member): member.host for member in recipe.members}
+    planned = layout(recipe, addresses)
+    host_of: dict[str, str] = {one.id: member.host for one, member in zip(planned, recipe.members, strict=True)}
     lines = []
     for line in text.split("\n"):
         name, space, rest = line.partition(" ")
@@ -224,20 +198,6 @@ def resolve(
             if len(found) == len(hosts) or clock() >= deadline:
                 return found
             sleep(0.05)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` so that a crash leaves the old or the new, whole and on disk."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def prepare(recipe: Recipe, directory: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import string
 
+from cluster.networks import parse_networks
+
 #: Words of a title template, and whether they stand for something in any process.
 _TITLE_WORDS = {
     "title": False,
@@ -63,6 +65,15 @@ def ipv4(text: str) -> str | None:
         ipaddress.IPv4Address(text or "0.0.0.0")
     except ValueError:
         return "Invalid IPv4 address"
+    return None
+
+
+def networks(text: str) -> str | None:
+    """``cluster-internal-networks``: addresses and networks, some with ``!`` before them, or nothing."""
+    try:
+        parse_networks(text)
+    except ValueError as error:
+        return str(error)
     return None
 
 

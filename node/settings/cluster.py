@@ -28,6 +28,7 @@ class ClusterSettings:
     cluster_announce_client_ipv6 = Text(check=checks.ipv6, kept=True)
     cluster_announce_client_port = Int(0, high=65535, kept=True)
     cluster_announce_client_tls_port = Int(0, high=65535, kept=True)
+    cluster_internal_networks = Text(check=checks.networks)
     cluster_preferred_endpoint_type = Choice("ip", "ip hostname unknown-endpoint")
     cluster_require_full_coverage = Bool(True)
     cluster_allow_reads_when_down = Bool(False)
