@@ -56,11 +56,16 @@ class EndpointType(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who looks. tls, ipv6: how the client reached this node, for it is given ports and addresses of the same kind."""
+    """Who looks. tls, ipv6: how the client reached this node, for it is given ports and addresses of the same kind.
+
+    internal: it comes from where the nodes are (`networks.py`) and is given the bus's addresses, not those announced
+    for clients.
+    """
 
     endpoint: EndpointType = EndpointType.IP
     tls: bool = False
     ipv6: bool = False
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,8 @@ def format_open_slots(migrating: Mapping[int, NodeId], importing: Mapping[int, N
 
 def client_ip(node: NodeView, viewer: Viewer) -> str:
     """The address at which a client should find the node: announced for clients of its kind, else the bus's."""
-    return (node.client_ipv6 if viewer.ipv6 else node.client_ipv4) or node.address.ip
+    announced = None if viewer.internal else node.client_ipv6 if viewer.ipv6 else node.client_ipv4
+    return announced or node.address.ip
 
 
 def client_port(cluster: ClusterView, node: NodeView, viewer: Viewer) -> int:

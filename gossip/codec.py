@@ -214,8 +214,8 @@ def _decode_ping(header: Header, frame: bytes, kind: int, count: int, extensions
     if gossip_end > len(frame):
         raise CodecError(f"{count} gossip entries do not fit into {len(frame)} bytes")
     gossip = tuple([
-        GossipEntry(_id_from(node), ping_sent, pong_received, _ip_from(ip), port, bus_port, _node_flags(flags), secondary)
-        for node, ping_sent, pong_received, ip, port, bus_port, flags, secondary
+        GossipEntry(_id_from(node), ping_s, pong_s, _ip_from(ip), port, bus_port, _node_flags(flags), secondary)
+        for node, ping_s, pong_s, ip, port, bus_port, flags, secondary
         in _GOSSIP.iter_unpack(frame[HEADER_BYTES:gossip_end])
     ])
     # A peer that does not set the flag may have anything in the count: Redis does not look at it then either.

@@ -1,6 +1,6 @@
 """One dataclass a bus message type: what is said, without how it is written (that is `codec.py`).
 
-The format is Redis's cluster bus, version 1 (`cluster_legacy.h` in Redis and Valkey); `shared/INTEROP.md` has the facts.
+The format is Redis's cluster bus, version 1 (`cluster_legacy.h` in Redis and Valkey).
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class ExtensionType(IntEnum):
 class Header:
     """What every full message says of its sender.
 
-    offset: replication offset in bytes. slots: 2048-byte bitmap, slot n is bit n % 8 of byte n // 8; a replica sends its
-    primary's, and its primary's config_epoch. ip: announced address, "" for "take it from the socket".
+    offset: replication offset in bytes. slots: 2048-byte bitmap, slot n is bit n % 8 of byte n // 8; a replica sends
+    its primary's, and its primary's config_epoch. ip: announced address, "" for "take it from the socket".
     cluster_ok: the cluster state as the sender sees it.
     """
 
@@ -113,7 +113,7 @@ class Extensions:
 
     forgotten: (node, seconds for which it must stay forgotten).
     client_ipv4, client_ipv6: the addresses that clients are to be given instead of the header's (Valkey's
-    `cluster-announce-client-ipv4`/`-ipv6`), for nodes that their clients reach through another network than their peers.
+    `cluster-announce-client-ipv4`/`-ipv6`), for nodes whose clients come through another network than their peers.
     """
 
     hostname: str | None = None

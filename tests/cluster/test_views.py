@@ -191,6 +191,7 @@ def test_clients_get_the_address_and_port_of_their_kind() -> None:
     view = seen(node)
     assert endpoint(node, Viewer()) == b"127.0.0.1"
     assert endpoint(node, Viewer(ipv6=True)) == b"::1"
+    assert endpoint(node, Viewer(internal=True)) == endpoint(node, Viewer(internal=True, ipv6=True)) == b"10.0.0.5"
     assert endpoint(replace(node, client_ipv6=None), Viewer(ipv6=True)) == b"10.0.0.5"
     assert (client_port(view, node, Viewer()), client_port(view, node, Viewer(tls=True))) == (7000, 7443)
     swapped = seen(node, tls_cluster=True)
