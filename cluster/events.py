@@ -1,0 +1,82 @@
+"""All events and effects of a node's cluster machine: the bus's own and those that reach the data.
+
+Effects are an ordered list. Persist stands before every message that rests on what it saves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gossip.events import (
+    Close,
+    Connect,
+    GossipEffect,
+    GossipEvent,
+    Level,
+    LinkAccepted,
+    LinkClosed,
+    LinkId,
+    LinkOpened,
+    Log,
+    Persist,
+    Received,
+    Send,
+    Tick,
+)
+from gossip.ids import Address, NodeId
+
+Event = GossipEvent
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """Whom this node replicates from now on.
+
+    primary None: nobody, it is a primary; keep the data. Otherwise follow `address` (ip "" while unknown: do nothing yet,
+    another RoleChanged follows when it is). Comes again for the same primary when that has moved to another address.
+    """
+
+    primary: NodeId | None
+    address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsLost:
+    """Another node owns these slots now: their keys must go. Shard-channel subscribers of them too."""
+
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataDropped:
+    """CLUSTER RESET on a replica: all keys must go."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """`cluster_state` turned ok or fail."""
+
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """A pub/sub message from a peer, for this node's subscribers. sharded: SPUBLISH."""
+
+    channel: bytes
+    message: bytes
+    sharded: bool = False
+
+
+Effect = GossipEffect | RoleChanged | SlotsLost | DataDropped | StateChanged | Deliver
+
+
+class ClusterError(Exception):
+    """A CLUSTER command can not be done. The text is Redis's error reply, with its code in front."""
+
+
+__all__ = [
+    "Close", "ClusterError", "Connect", "DataDropped", "Deliver", "Effect", "Event", "GossipEffect", "GossipEvent",
+    "Level", "LinkAccepted", "LinkClosed", "LinkId", "LinkOpened", "Log", "Persist", "Received", "RoleChanged", "Send",
+    "SlotsLost", "StateChanged", "Tick",
+]
