@@ -183,14 +183,9 @@ def _declared() -> list[AnySetting]:
 
 
 SETTINGS: tuple[AnySetting, ...] = tuple(_declared())
-BY_NAME: dict[str, AnySetting] = {
-    name: setting for setting in SETTINGS for name in (setting.name, *setting.aliases)
-}
+BY_NAME: dict[str, AnySetting] = {name: setting for setting in SETTINGS for name in (setting.name, *setting.aliases)}
 _VISIBLE: tuple[tuple[bytes, AnySetting], ...] = tuple(
-    (name.encode(), setting)
-    for setting in SETTINGS
-    if not setting.hidden
-    for name in (setting.name, *setting.aliases)
+    (name.encode(), setting) for setting in SETTINGS if not setting.hidden for name in (setting.name, *setting.aliases)
 )
 
 

@@ -10,9 +10,12 @@ Long doubles: INCRBYFLOAT and HINCRBYFLOAT work on the 80-bit x86 type (64 bits 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple
+
+from node.double_digits import double_digits
 
 LLONG_MIN = -(1 << 63)
 LLONG_MAX = (1 << 63) - 1
@@ -56,6 +59,8 @@ def parse_int(text: bytes) -> int | None:
     spaces, no ``-0``; the value must fit 64 bits.
     """
     size = len(text)
+    if size < 19 and text.isdigit() and text[0] != 48:
+        return int(text)
     if size == 0 or size > 20:
         return None
     digits = text[1:] if text[0] == 45 else text
@@ -142,7 +147,7 @@ def _hex_significant(found: re.Match[bytes]) -> bool:
 
 
 def format_double(value: float) -> bytes:
-    """Writes a 64-bit float as replies of Redis 7.2 and later do: the fewest digits that read back the same.
+    """Writes a 64-bit float as replies of Redis 7.2 and later do: (nearly) the fewest digits that read back the same.
 
     Defined by ``addReplyDouble``: ``inf``/``-inf``/``nan``, integers up to 2**62 in full, an exponent without padding
     (``1e+21``, ``1e-7``).
@@ -155,15 +160,12 @@ def format_double(value: float) -> bytes:
         return b"-0" if math.copysign(1.0, value) < 0 else b"0"
     if -_EXACT_INTEGERS <= value <= _EXACT_INTEGERS and value == int(value):
         return b"%d" % int(value)
-    return _shortest(value)
+    return _format_digits(value)
 
 
-def _shortest(value: float) -> bytes:
-    text = repr(abs(value))
-    mantissa, _, exponent_text = text.partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    exponent = int(exponent_text or "0") - len(fraction)
-    digits = (whole + fraction).lstrip("0")
+@functools.lru_cache(maxsize=4096)
+def _format_digits(value: float) -> bytes:
+    digits, exponent = double_digits(abs(value))
     stripped = digits.rstrip("0")
     exponent += len(digits) - len(stripped)
     digits = stripped

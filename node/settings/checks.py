@@ -18,8 +18,9 @@ _TITLE_WORDS = {
     "config-file": False,
 }
 _HOST_LETTERS = frozenset(string.ascii_letters + string.digits + "-.")
-_NODE_NAME_LETTERS = frozenset(string.ascii_letters + string.digits + "-._")
+_NOT_IN_NODE_NAMES = frozenset("!\"#$%&'()*+,;<=>?@[\\]^{|}~\x7f")
 _MAX_HOST_NAME = 255
+_NO_RDMA = "No RDMA building support."
 
 
 def dump_file(name: str) -> str | None:
@@ -51,10 +52,8 @@ def host_name(name: str) -> str | None:
 
 
 def node_name(name: str) -> str | None:
-    """``cluster-announce-human-nodename``: letters, digits, hyphens, dots and underscores."""
-    if len(name) > _MAX_HOST_NAME:
-        return "Node names must be less than 256 characters"
-    if not set(name) <= _NODE_NAME_LETTERS:
+    """``cluster-announce-human-nodename``: no spaces, control characters or those that nodes.conf uses itself."""
+    if any(letter <= " " or letter in _NOT_IN_NODE_NAMES for letter in name):
         return "Announced human node name contained invalid character"
     return None
 
@@ -121,9 +120,14 @@ def shutdown_words(value: str) -> str | None:
     return None
 
 
-def no_rdma(text: str) -> str | None:
+def no_rdma(_text: str) -> str:
     """``rdma-bind``: there is no RDMA here, as in a Valkey built without it."""
-    return "No RDMA building support." if text else None
+    return _NO_RDMA
+
+
+def no_rdma_port(port: int) -> str | None:
+    """``rdma-port``: none but 0, for the same reason."""
+    return _NO_RDMA if port else None
 
 
 def c_locale(text: str) -> str | None:

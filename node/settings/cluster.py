@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.numbers import LLONG_MAX, LONG_MAX, UINT_MAX, ULLONG_MAX
+from node.numbers import LLONG_MAX, LLONG_MIN, LONG_MAX, ULLONG_MAX
 from node.settings import checks
 from node.settings.kinds import Bool, Choice, Int, Memory, SignedMemory, Text
 from node.settings.special import Primary
@@ -38,7 +38,7 @@ class ClusterSettings:
     cluster_replica_validity_factor = Int(10, "cluster-slave-validity-factor")
     cluster_replica_no_failover = Bool(False, "cluster-slave-no-failover")
     cluster_link_sendbuf_limit = Memory(0, high=ULLONG_MAX)
-    cluster_blacklist_ttl = Int(60, high=UINT_MAX)
+    cluster_blacklist_ttl = Int(60, low=LLONG_MIN, high=LLONG_MAX)
     cluster_manual_failover_timeout = Int(5000, low=1)
     cluster_databases = Int(1, low=1, immutable=True, kept=True)
     cluster_slot_stats_enabled = Bool(False, kept=True)

@@ -176,9 +176,7 @@ class Int(Setting[int]):
     def check_bounds(self, value: int) -> None:
         """Raises SettingError for a number out of bounds."""
         if not self.low <= value <= self.high:
-            raise SettingError(
-                f"argument must be between {self.bound(self.low)} and {self.bound(self.high)} inclusive"
-            )
+            raise SettingError(f"argument must be between {self.bound(self.low)} and {self.bound(self.high)} inclusive")
 
     def describe(self) -> str:
         return f"{self.kind} {self.bound(self.low)}..{self.bound(self.high)}"

@@ -55,8 +55,8 @@ class NetworkSettings:
     min_string_size_avoid_copy_reply = Int(16384, hidden=True, kept=True)
     min_string_size_avoid_copy_reply_threaded = Int(65536, hidden=True, kept=True)
     rdma_bind = Text(check=checks.no_rdma, kept=True)
-    rdma_port = Int(0, high=65535, kept=True)
-    rdma_rx_size = Memory(MB, low=64 << 10, high=16 * MB, immutable=True, kept=True)
+    rdma_port = Int(0, high=65535, check=checks.no_rdma_port, kept=True)
+    rdma_rx_size = Int(MB, low=64 << 10, high=16 * MB, immutable=True, kept=True)
     rdma_completion_vector = Int(-1, low=-1, high=1024, immutable=True, kept=True)
     availability_zone = Text()
 

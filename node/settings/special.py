@@ -137,9 +137,9 @@ class Primary(Setting["tuple[str, int] | None"]):
     kind = "host and port"
     multiple = True
 
-    def parse(self, args: Sequence[str], current: tuple[str, int] | None, loading: bool = False) -> (
-        tuple[str, int] | None
-    ):
+    def parse(
+        self, args: Sequence[str], current: tuple[str, int] | None, loading: bool = False
+    ) -> tuple[str, int] | None:
         if len(args) != 2:
             raise SettingError("wrong number of arguments")
         if args[0].lower() == "no" and args[1].lower() == "one":
@@ -228,4 +228,3 @@ class Directory(Setting[str]):
 
     def rewrite(self, value: str) -> list[tuple[str, bool]]:
         return [(quote(value), True)]
-

@@ -76,8 +76,22 @@ def long_double_text(rnd: random.Random) -> str:
         return f"{rnd.randrange(-(10**18), 10**18)}.{rnd.randrange(10**20)}"
     if kind == 5:
         return rnd.choice(
-            ["0", "-0", "0.0", "-0.0", "1e-4940", "1e-4951", "3e-4951", "1e4932", "1.2e4932", "1e400", "-1e4932",
-            "5e-18", "1.5e-17", "2.5e-17"]
+            [
+                "0",
+                "-0",
+                "0.0",
+                "-0.0",
+                "1e-4940",
+                "1e-4951",
+                "3e-4951",
+                "1e4932",
+                "1.2e4932",
+                "1e400",
+                "-1e4932",
+                "5e-18",
+                "1.5e-17",
+                "2.5e-17",
+            ]
         )
     if kind == 6:
         return repr(struct.unpack("d", rnd.randbytes(8))[0])
@@ -129,6 +143,13 @@ def test_scores_are_printed_as_the_servers_print_them(redis70: Client, valkey91:
             server.execute_command("ZADD", "z2", repr(value), "m")
             script = "return {redis.call('ZRANGE', 'z2', 0, -1, 'WITHSCORES')[2]}"
             assert server.eval(script, 0) == [printed], f"seed {SEED}: {value!r}"
+
+
+def test_digits_are_the_servers_even_where_shorter_ones_exist(valkey91: Client) -> None:
+    for value in (952.19144, 4.818666325738723, 0.04616966723504368, 8.961304128790565e232, 92773519163127.38, 5e-324):
+        valkey91.execute_command("ZADD", "z2", repr(value), "m")
+        assert valkey91.eval("return {redis.call('ZRANGE', 'z2', 0, -1, 'WITHSCORES')[2]}", 0) == [format_double(value)]
+    assert format_double(952.19144) == b"952.1914399999999"
 
 
 def test_minus_zero_keeps_its_sign(redis70: Client, valkey91: Client) -> None:

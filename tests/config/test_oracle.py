@@ -188,6 +188,28 @@ def test_defaults_are_printed_as_redis_prints_them(names: list[str], redis70: Cl
     assert different == {}
 
 
+#: Where 9.1 differs from 7.2 on purpose; we follow 7.2 (or the build does not have it).
+VALKEY_ONLY_TOUCHES = {"rdma-bind", "hash-seed", "slot-migration-max-failover-repl-bytes", "import-mode"}
+
+
+def test_settings_of_valkey_take_and_refuse_what_valkey_does(names: list[str], valkey91: Client) -> None:
+    config = Config()
+    shown = valkey91.execute_command("CONFIG", "GET", "*")
+    newer = {key.decode(): value.decode() for key, value in shown.items() if key.decode() not in names}
+    assert len(newer) > 40
+    assert {name: text for name, text in newer.items() if config.text(name) != text} == {}
+    different = []
+    for name in newer:
+        if name in VALKEY_ONLY_TOUCHES or name.startswith("tls-") or BY_NAME[name].immutable:
+            continue
+        for value in values_for(name):
+            theirs, mine = outcome(valkey91, name, value), ours(config, name, value)
+            if theirs != mine:
+                different.append((name, value, theirs, mine))
+        valkey91.execute_command("CONFIG", "SET", name, newer[name])
+    assert different == [], "\n" + "\n".join(map(str, different))
+
+
 def test_every_setting_takes_and_refuses_what_redis_does(names: list[str], redis70: Client) -> None:
     config = Config()
     config.load("enable-protected-configs", ["yes"])
