@@ -84,6 +84,8 @@ def strtoll(text: str, base: int = 10) -> int | None:
     digits = body[1:] if body[:1] in ("+", "-") else body
     if not digits or digits.strip("0123456789"[:base]):
         return None
+    if len(digits.lstrip("0")) > 22:
+        return LLONG_MIN if body[0] == "-" else LLONG_MAX
     return max(LLONG_MIN, min(int(body, base), LLONG_MAX))
 
 

@@ -237,6 +237,7 @@ def test_sizes_are_read_back(value: int) -> None:
         ("1 ", 10, None),
         ("-", 10, None),
         ("9" * 30, 10, LLONG_MAX),
+        ("-" + "9" * 5000, 10, LLONG_MIN),
         ("-777", 8, -511),
         ("8", 8, None),
     ],
