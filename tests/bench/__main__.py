@@ -1,0 +1,110 @@
+"""`python -m tests.bench`: our node, redis-server and valkey-server in turn; `python -m tests.bench profile GET -P 16`.
+
+Only ratios from one run mean anything: nothing is pinned, and the machine does other things besides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from tests.bench import report
+from tests.bench.load import COMMANDS, rounds
+from tests.bench.memory import Footprint, footprint
+from tests.bench.servers import REPOSITORY, BenchError, Kind, hashslot_node, redis_server, started, valkey_server
+
+MEMORY_KEYS = 1_000_000
+QUICK_MEMORY_KEYS = 200_000
+
+
+def _words(text: str, known: list[str] | None = None) -> list[str]:
+    words = [word.strip().upper() for word in text.split(",") if word.strip()]
+    if known is not None and (wrong := [word for word in words if word not in known]):
+        raise click.BadParameter(f"{', '.join(wrong)}: not among {', '.join(known)}")
+    return words
+
+
+def _kinds(names: str, checkout: Path) -> list[Kind]:
+    makers = {"REDIS": redis_server, "VALKEY": valkey_server, "HASHSLOT": lambda: hashslot_node(checkout)}
+    return [makers[name]() for name in _words(names, list(makers))]
+
+
+@click.group(invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="One short round and fewer keys: for a first look.")
+@click.option("--only", default=",".join(COMMANDS), show_default=True, help="Which commands.")
+@click.option("--pipeline", default="1,16,100", show_default=True, help="How many requests are sent at a time.")
+@click.option("--rounds", "count", type=click.IntRange(1), help="How often all is run; medians count.  [3; 1 if quick]")
+@click.option("--servers", default="redis,valkey,hashslot", show_default=True, help="Which servers.")
+@click.option("--no-memory", is_flag=True, help="Leave out memory per key.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of tables.")
+@click.option(
+    "--checkout", type=click.Path(path_type=Path, file_okay=False), default=REPOSITORY, help="Measure another checkout."
+)
+@click.pass_context
+def main(
+    context: click.Context,
+    quick: bool,
+    only: str,
+    pipeline: str,
+    count: int | None,
+    servers: str,
+    no_memory: bool,
+    as_json: bool,
+    checkout: Path,
+) -> None:
+    """Compare our node with redis-server and valkey-server: throughput, CPU per request, memory per key."""
+    if context.invoked_subcommand is not None:
+        return
+    if any(not word.isdigit() or not int(word) for word in _words(pipeline)):
+        raise click.BadParameter("--pipeline takes numbers from 1 on, separated by commas")
+    console = Console()
+    try:
+        kinds = _kinds(servers, checkout.absolute())
+        commands, pipelines = _words(only, list(COMMANDS)), [int(word) for word in _words(pipeline)]
+        quiet = Console(stderr=True)
+        with contextlib.ExitStack() as stack, quiet.status("starting servers") as status:
+            running = [stack.enter_context(started(kind)) for kind in kinds]
+            results = rounds(running, commands, pipelines, count or (1 if quick else 3), quick, status.update)
+        footprints: list[Footprint] = []
+        if not no_memory:
+            keys = QUICK_MEMORY_KEYS if quick else MEMORY_KEYS
+            with quiet.status(f"memory of {keys:,} keys"):
+                footprints = [footprint(kind, keys) for kind in kinds]
+    except BenchError as error:
+        click.echo(f"tests.bench: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(report.as_json(results, footprints), indent=2))
+        return
+    console.print(report.speed_table(results, [kind.name for kind in kinds]))
+    if footprints:
+        console.print(report.memory_table(footprints))
+
+
+@main.command()
+@click.argument("command", type=click.Choice(list(COMMANDS), case_sensitive=False), default="GET")
+@click.option("-P", "--pipeline", type=click.IntRange(1), default=16, show_default=True, help="Requests in a chunk.")
+@click.option("--seconds", default=2.0, show_default=True, help="About how long to measure.")
+@click.option("--functions", is_flag=True, help="Also list functions by their own time (cProfile).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+def profile(command: str, pipeline: int, seconds: float, functions: bool, as_json: bool) -> None:
+    """Where a request's nanoseconds go within our node: parse, execute, encode, and the connection around them."""
+    from tests.bench import layers  # imports the node, which the comparison starts as a process
+
+    measured: dict[str, Any] = layers.measure(command.upper(), pipeline, seconds)
+    if as_json:
+        click.echo(json.dumps(measured, indent=2))
+    else:
+        Console().print(report.layers_table(command.upper(), pipeline, measured))
+    if functions:
+        click.echo(layers.by_function(command.upper(), pipeline))
+
+
+if __name__ == "__main__":
+    main()
