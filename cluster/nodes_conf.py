@@ -9,13 +9,13 @@ atomically is the I/O's business.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cluster.slots import SlotRange, bitmap_to_ranges, format_range, ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from cluster.views import FLAG_NAMES, flag_names, format_open_slots
-from gossip.codec import is_hostname, is_human_nodename, is_ip
+from gossip.codec import is_hostname, is_human_nodename, is_ip, is_ip_of
 from gossip.ids import BUS_PORT_OFFSET, Address, NodeId, ShardId, is_id
 from gossip.messages import SLOT_COUNT, NodeFlag
 
@@ -44,16 +44,20 @@ class _Fault(ValueError):
 # --- writing --------------------------------------------------------------------------------------
 
 
-def format_nodes_conf(state: SavedState) -> bytes:
-    """The whole file. Nodes in handshake are left out: they have no lasting id yet."""
-    lines = [_format_node(state, node) for node in state.nodes if not node.flags & NodeFlag.HANDSHAKE]
+def format_nodes_conf(state: SavedState, *, tls_cluster: bool = False) -> bytes:
+    """The whole file. Nodes in handshake are left out: they have no lasting id yet.
+
+    tls_cluster: the ports of the addresses are TLS ports and the secondary ones plain, not the reverse.
+    """
+    port_name = "tcp-port" if tls_cluster else "tls-port"
+    lines = [_format_node(state, node, port_name) for node in state.nodes if not node.flags & NodeFlag.HANDSHAKE]
     lines.append(f"vars currentEpoch {state.current_epoch} lastVoteEpoch {state.last_vote_epoch}\n")
     return "\n".join(lines).encode("ascii")
 
 
-def _format_node(state: SavedState, node: SavedNode) -> str:
+def _format_node(state: SavedState, node: SavedNode, port_name: str) -> str:
     fields = [
-        node.id, _format_long_address(node), flag_names(node.flags), node.primary or "-",
+        node.id, _format_long_address(node, port_name), flag_names(node.flags), node.primary or "-",
         str(node.ping_sent_ms), str(node.pong_received_ms), str(node.config_epoch),
         "connected" if node.connected else "disconnected",
     ]
@@ -63,10 +67,16 @@ def _format_node(state: SavedState, node: SavedNode) -> str:
     return " ".join(fields)
 
 
-def _format_long_address(node: SavedNode) -> str:
+def _format_long_address(node: SavedNode, port_name: str) -> str:
     # Redis writes the comma of an absent hostname too when auxiliary fields follow, and takes these in any order.
     where = f"{node.address.ip}:{node.address.port}@{node.address.bus_port}"
-    fields = [where, node.hostname or "", f"tls-port={node.address.secondary_port}"]
+    fields = [where, node.hostname or ""]
+    # Only Valkey 8.1 and later know these two; others refuse the file, so they are written where they are used.
+    if node.client_ipv6:
+        fields.append(f"client-ipv6={node.client_ipv6}")
+    if node.client_ipv4:
+        fields.append(f"client-ipv4={node.client_ipv4}")
+    fields.append(f"{port_name}={node.address.secondary_port}")
     if node.human_nodename:
         fields.append(f"nodename={node.human_nodename}")
     if node.shard_id:
@@ -99,7 +109,6 @@ def parse_nodes_conf(data: bytes) -> SavedState:
     primary or a migration's other end that is no node of the file.
     """
     reading = _Reading()
-    number = 0
     for number, line in _lines(data):
         if reading.vars is not None:
             raise NodesConfError(number, "the vars line must be the last")
@@ -144,11 +153,12 @@ def _parse_vars(fields: list[str]) -> tuple[int, int]:
     values = dict(zip(fields[::2], fields[1::2], strict=True))
     if 2 * len(values) != len(fields):
         raise _Fault("the vars line has a name twice")
+    epochs: list[int] = []
     for name in ("currentEpoch", "lastVoteEpoch"):
         if name not in values:
             raise _Fault(f"the vars line lacks {name}")
-    current, voted = (_parse_number(values[name], name, _EPOCH_MAX) for name in ("currentEpoch", "lastVoteEpoch"))
-    return current, voted
+        epochs.append(_parse_number(values[name], name, _EPOCH_MAX))
+    return epochs[0], epochs[1]
 
 
 def _parse_node(reading: _Reading, line: int, fields: list[str]) -> None:
@@ -173,8 +183,8 @@ def _parse_node(reading: _Reading, line: int, fields: list[str]) -> None:
     if link not in ("connected", "disconnected"):
         raise _Fault(f"link state {link!r} is neither connected nor disconnected")
     address, hostname, aux = _parse_where(where)
-    slots = _parse_slots(reading, node, flags, fields[_LEAST_FIELDS:])
     reading.lines[node] = line
+    slots = _parse_slots(reading, node, flags, fields[_LEAST_FIELDS:])
     reading.nodes[node] = SavedNode(
         id=node,
         address=address,
@@ -182,6 +192,8 @@ def _parse_node(reading: _Reading, line: int, fields: list[str]) -> None:
         hostname=hostname,
         human_nodename=aux.get("nodename") or None,
         shard_id=ShardId(_parse_id(aux["shard-id"], "the shard id")) if "shard-id" in aux else None,
+        client_ipv4=_parse_client_ip(aux, "client-ipv4", 4),
+        client_ipv6=_parse_client_ip(aux, "client-ipv6", 6),
         primary=primary,
         ping_sent_ms=_parse_number(ping, "the time of the ping", _TIME_MS_MAX),
         pong_received_ms=_parse_number(pong, "the time of the pong", _TIME_MS_MAX),
@@ -241,6 +253,13 @@ def _parse_where(text: str) -> tuple[Address, str | None, dict[str, str]]:
     return Address(ip, port, bus_port, secondary), hostname or None, aux
 
 
+def _parse_client_ip(aux: Mapping[str, str], name: str, version: int) -> str | None:
+    ip = aux.get(name)
+    if ip and not is_ip_of(ip, version):
+        raise _Fault(f"{name} is no IPv{version} address: {ip!r}")
+    return ip or None
+
+
 def _parse_slots(reading: _Reading, node: NodeId, flags: NodeFlag, fields: Iterable[str]) -> list[SlotRange]:
     ranges: list[SlotRange] = []
     for text in fields:
@@ -258,7 +277,7 @@ def _parse_slots(reading: _Reading, node: NodeId, flags: NodeFlag, fields: Itera
         for slot in range(start, end + 1):
             if slot in reading.owner:
                 owner = reading.owner[slot]
-                raise _Fault(f"slot {slot} is owned twice, by {owner} on line {reading.lines.get(owner, 'this')} too")
+                raise _Fault(f"slot {slot} is owned twice, by {owner} on line {reading.lines[owner]} too")
             reading.owner[slot] = node
         ranges.append((start, end))
     return ranges

@@ -70,6 +70,13 @@ def test_our_file_is_read_and_written_to_the_letter() -> None:
     assert format_nodes_conf(state).decode() == OURS
 
 
+def test_the_second_port_is_named_for_what_it_is() -> None:
+    state = parse(OURS)
+    text = format_nodes_conf(state, tls_cluster=True).decode()
+    assert text == OURS.replace("tls-port", "tcp-port")
+    assert parse(text) == state
+
+
 def test_a_file_of_redis_70_is_read() -> None:
     state = parse(REDIS_70)
     nodes = nodes_of(state)
@@ -85,6 +92,7 @@ def test_a_file_of_valkey_91_is_read_with_fields_of_its_own() -> None:
     me = nodes[NodeId("740e0034c9fb9c26483a706f9e14dc287db36694")]
     assert (me.hostname, me.shard_id) == ("v2.example", "d414cd846c6c82d6983706973320cd1ea42afca8")
     assert me.flags == NodeFlag.MYSELF | NodeFlag.REPLICA
+    assert (me.client_ipv4, me.client_ipv6) == ("127.0.0.9", "::1")
     assert nodes[NodeId("d31907262c3dc9f6c632b9d6956d6dda3f3ae94a")].human_nodename == "v-one"
 
 
@@ -150,6 +158,8 @@ def states(draw: st.DrawFn) -> SavedState:
             human_nodename=draw(st.none() | st.text("ab_9", min_size=1, max_size=20)),
             shard_id=draw(st.none() | ids.map(ShardId)),
             primary=None if is_primary else draw(st.sampled_from(primaries)),
+            client_ipv4=draw(st.none() | st.ip_addresses(v=4).map(str)),
+            client_ipv6=draw(st.none() | st.ip_addresses(v=6).map(str)),
             ping_sent_ms=draw(st.integers(0, 2**41)), pong_received_ms=draw(st.integers(0, 2**41)),
             config_epoch=draw(epochs), connected=draw(st.booleans()),
             slots=ranges_to_bitmap(owned.get(name, [])),
@@ -240,6 +250,8 @@ def other(fields: str = "", flags: str = "master", primary: str = "-") -> str:
         (me(where="1.1.1.1:1@2,,shard-id=abc") + VARS, 1, "shard id is not 40"),
         (me(where="1.1.1.1:1@2,,nothing") + VARS, 1, "is not name=value"),
         (me(where="1.1.1.1:1@2,,zone=a,zone=b") + VARS, 1, "zone stands twice"),
+        (me(where="1.1.1.1:1@2,,client-ipv4=::1") + VARS, 1, "client-ipv4 is no IPv4 address: '::1'"),
+        (me(where="1.1.1.1:1@2,,client-ipv6=x") + VARS, 1, "client-ipv6 is no IPv6 address: 'x'"),
         (me(where="1.1.1.1:1@2,,tls-port=x") + VARS, 1, "secondary port is not a number"),
         (me(where="1.1.1.1:1@2,,nodename=a'b") + VARS, 1, "not a node's name"),
         (me(flags="myself,master,weird") + VARS, 1, "unknown flag 'weird'"),
