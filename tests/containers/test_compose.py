@@ -69,7 +69,7 @@ def listed(nodes: SixNodes, index: int) -> list[int]:
     """The ports that node `index` gives to clients in CLUSTER SLOTS."""
     with nodes.node(index) as client:
         slots = client.execute_command("CLUSTER SLOTS")
-    return sorted({node[1] for owners in slots.values() for node in [owners["primary"], *owners["replicas"]]})
+    return sorted({owner[1] for _first, _last, *owners in slots for owner in owners})
 
 
 def in_a_container(nodes: SixNodes, image: str, program: str) -> str:
