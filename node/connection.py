@@ -253,13 +253,13 @@ class Connection(asyncio.Protocol):
         size = self._transport.get_write_buffer_size()
         client.output_bytes = size
         limit = self._server.output_limit(client)
-        over_soft = bool(limit.soft_bytes) and size > limit.soft_bytes
+        over_soft = bool(limit.soft) and size > limit.soft
         if not over_soft:
             client.output_limit_since_ms = 0
         elif not client.output_limit_since_ms:
             client.output_limit_since_ms = self._node.now_ms
         too_long = over_soft and self._node.now_ms - client.output_limit_since_ms > limit.soft_seconds * 1000
-        if (limit.hard_bytes and size > limit.hard_bytes) or too_long:
+        if (limit.hard and size > limit.hard) or too_long:
             self._node.stats.output_buffer_limit_disconnections += 1
             log.warning("Client %s scheduled to be closed ASAP for overcoming of output buffer limits.", client.address)
             self.abort()

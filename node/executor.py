@@ -10,7 +10,6 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import TYPE_CHECKING
 
-from cluster.routing import Redirect
 from cluster.slots import key_slot
 from gossip.messages import SLOT_COUNT
 from node import errors
@@ -34,6 +33,8 @@ _PAUSED = int(Unusual.PAUSED)
 _STALE = int(Unusual.STALE)
 _TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
 _MONITORED = int(Unusual.MONITORED)
+_REPLY_OFF = int(Unusual.REPLY_OFF)
+_QUIET = _FROM_PRIMARY | _REPLY_OFF
 
 
 class Postponed(Exception):
@@ -95,9 +96,13 @@ class Executor:
             raise
         if context.dirty or context.effects is not None:
             self._after_change(args)
-        if unusual & _FROM_PRIMARY:
-            return SILENCE if not node.replies_to_primary(command) else reply
+        if unusual & _QUIET and self._keeps_quiet(client, command):
+            return SILENCE
         return reply
+
+    def _keeps_quiet(self, client: Client, command: Command) -> bool:
+        """Whether this client gets no reply: the primary's stream (but to REPLCONF GETACK), or after CLIENT REPLY OFF."""
+        return command.name != "replconf" if client.is_primary else bool(client.unusual & _REPLY_OFF)
 
     def _after_change(self, args: Args) -> None:
         """Tell replicas and files what happened: the request as sent, or the effects that its handler named."""
@@ -134,6 +139,8 @@ class Executor:
             raise
         if unusual & _PAUSED and self._node.pause.postpones(client, command):
             raise Postponed
+        if unusual & _ASKING:
+            client.mark(Unusual.ASKING, False)
         if unusual & _MONITORED and not command.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
             self._node.monitor(client, args)
 
@@ -180,5 +187,3 @@ class Executor:
             command.rejected += 1
             raise
 
-
-__all__ = ["Executor", "Postponed", "Redirect"]

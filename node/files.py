@@ -17,15 +17,15 @@ class InUse(Exception):
     """Another process holds the lock."""
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file: after a crash at any moment it has the old or the new text. OSError when that can't be done.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file: after a crash at any moment it has the old or the new content. OSError when that can't be done.
 
     Temporary file beside it, fsync, rename, fsync the folder: only then the rename itself is on disk.
     """
     handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".tmp", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())

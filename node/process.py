@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import IO
 
 from cluster.machine import Cluster
-from cluster.nodes_conf import NodesConfError, parse
+from cluster.nodes_conf import NodesConfError, parse_nodes_conf
 from gossip.ids import BUS_PORT_OFFSET, random_id
 from node import logs
 from node.bus import cluster_settings
 from node.config import Config
-from node.config_file import ConfigFileError, Loader, load_command_line
+from node.config_file import Loader, load_command_line
 from node.files import InUse, lock
 from node.logs import NOTICE
-from node.server import ListenError, Server, new_event_loop, raise_file_limit
+from node.server import Server, new_event_loop, raise_file_limit
+from node.sockets import ListenError
 from node.state import COMMANDS, Identity
 from node.version import HASHSLOT_VERSION, REDIS_VERSION
 
@@ -70,8 +71,8 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
         print(f"hashslot: {error}", file=sys.stderr)
         return 1
     finally:
-        if config.pidfile and (config.daemonize or "pidfile" in config.given):
-            Path(config.pidfile).unlink(missing_ok=True)
+        if pidfile := _pidfile(config):
+            Path(pidfile).unlink(missing_ok=True)
         server.loop.close()
     if server.restart:
         os.execv(sys.executable, [sys.executable, "-m", "hashslot", "node", *arguments])
@@ -85,8 +86,8 @@ def _prepare(config: Config, arguments: Sequence[str]) -> tuple[Server, IO[str] 
             os.chdir(config.dir)
         except OSError as error:
             raise StartError(f"Can't chdir to '{config.dir}': {error.strerror}") from error
-    if config.pidfile and (config.daemonize or "pidfile" in config.given):
-        Path(config.pidfile).write_text(f"{os.getpid()}\n")
+    if pidfile := _pidfile(config):
+        Path(pidfile).write_text(f"{os.getpid()}\n")
     log.log(NOTICE, "oO0OoO0OoO0Oo hashslot is starting oO0OoO0OoO0Oo")
     log.log(NOTICE, "hashslot version=%s, redis commands=%s, pid=%d", HASHSLOT_VERSION, REDIS_VERSION, os.getpid())
     raise_file_limit(config.maxclients)
@@ -127,13 +128,13 @@ def _load_cluster(config: Config, path: Path, source: random.Random) -> Cluster:
     """The cluster as nodes.conf remembers it, or a new one of this node alone."""
     now_ms = time.time_ns() // 1_000_000
     settings = cluster_settings(config)
-    text = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-    if not text:
+    data = path.read_bytes() if path.exists() else b""
+    if not data:
         cluster = Cluster(settings, source, now_ms=now_ms)
         log.log(NOTICE, "No cluster configuration found, I'm %s", cluster.myself.id)
         return cluster
     try:
-        state = parse(text)
+        state = parse_nodes_conf(data)
     except NodesConfError as error:
         raise StartError(f"Unrecoverable error: corrupted cluster config file {path.absolute()}: {error}") from error
     cluster = Cluster.from_saved(state, settings, source, now_ms=now_ms)
@@ -148,6 +149,11 @@ async def _serve(server: Server, parent_alive: int | None) -> None:
     await server.run()
 
 
+def _pidfile(config: Config) -> str:
+    """Where to write the process id: as set, or Redis's usual place for a daemon; "" for nowhere."""
+    return config.pidfile or ("/var/run/redis.pid" if config.daemonize else "")
+
+
 def _daemonize() -> None:
     """Go on in the background: fork, new session, standard streams to nowhere."""
     if not hasattr(os, "fork"):
@@ -160,5 +166,3 @@ def _daemonize() -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
 
-
-__all__ = ["ConfigFileError", "read_config", "run_node"]

@@ -111,6 +111,7 @@ class RequestParser:
     def _continue(self, data: bytes) -> list[Args]:
         """Finish what an earlier chunk began; the rest of this one can take the fast way again."""
         scanner, self._scanner = self._scanner, None
+        self.more = False
         if scanner is None:
             return self._scan(_Scanner(data)) if data else []
         scanner.add(data)

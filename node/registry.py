@@ -156,7 +156,7 @@ class Command:
     """The keys as a slice of the request, when one plain range says it all."""
 
     calls: int = 0
-    usec: int = 0
+    nsec: int = 0
     rejected: int = 0
     failed: int = 0
 

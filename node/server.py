@@ -9,8 +9,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from cluster.machine import Cluster
+from cluster.views import LinkView
 from gossip.ids import RandomSource
 from node.bus import Bus
 from node.client import Client, Unusual
 from node.config import Config
 from node.connection import Connection
-from node.errors import CommandError
 from node.keyspace import Keys
 from node.logs import NOTICE
 from node.replication.link import ReplicaLink
 from node.settings.special import BufferLimit
+from node.sockets import ListenError, open_listeners
 from node.state import Identity, Node
 
 log = logging.getLogger("hashslot")
@@ -49,10 +48,6 @@ _PROTECTED = (
     "authentication password for the default user. NOTE: You only need to do one of the above things in order for the "
     "server to start accepting connections from the outside."
 )
-
-
-class ListenError(Exception):
-    """A port or socket that can not be opened; the text says which and why."""
 
 
 class Server:
@@ -86,7 +81,9 @@ class Server:
         """Open all listeners and timers. ListenError when a port is taken."""
         config = self.config
         if config.port:
-            await self._listen(config.bind, config.port, Connection, "TCP")
+            self._listeners += await open_listeners(
+                self.loop, config.bind, config.port, lambda: Connection(self), config.tcp_backlog, "TCP"
+            )
         if config.unixsocket:
             await self._listen_unix(config.unixsocket, config.unixsocketperm)
         if self.bus is not None:
@@ -95,24 +92,6 @@ class Server:
         if config.replicaof is not None:
             self.node.replication.follow(*config.replicaof)
         log.log(NOTICE, "Ready to accept connections tcp")
-
-    async def _listen(self, hosts: Sequence[str], port: int, kind: Callable[[Server], Any], name: str) -> None:
-        opened = 0
-        for host in hosts:
-            optional = host.startswith("-")
-            plain = host.removeprefix("-")
-            try:
-                listener = listening_socket(plain, port)
-            except OSError as error:
-                if optional and error.errno != getattr(socket, "EADDRINUSE", 98):
-                    continue
-                raise ListenError(f"Could not create server TCP listening socket {plain}:{port}: {error.strerror}") from error
-            self._listeners.append(
-                await self.loop.create_server(lambda: kind(self), sock=listener, backlog=self.config.tcp_backlog)
-            )
-            opened += 1
-        if not opened:
-            raise ListenError(f"Failed listening on port {port} ({name}), aborting.")
 
     async def _listen_unix(self, path: str, permissions: int) -> None:
         Path(path).unlink(missing_ok=True)
@@ -199,8 +178,8 @@ class Server:
         for connection in list(self.connections.values()):
             self.loop.call_soon(connection.resume)
 
-    def link_stats(self) -> list[dict[str, Any]]:
-        return [] if self.bus is None else self.bus.link_stats()
+    def link_views(self) -> list[LinkView]:
+        return [] if self.bus is None else self.bus.link_views()
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.loop.call_later(delay_ms / 1000, action)
@@ -273,24 +252,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound TCP socket on `host` ("*" and "" for every IPv4 address). OSError when it can not be had."""
-    plain = "0.0.0.0" if host in ("*", "") else "::" if host == "::*" else host
-    family = socket.AF_INET6 if ":" in plain else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((plain, port))
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 def raise_file_limit(clients_max: int) -> None:
     """Ask for enough file descriptors for `maxclients`, as far as the system allows."""
     try:
@@ -310,5 +271,3 @@ def _now_ms() -> int:
 def _is_local(ip: str) -> bool:
     return ip.startswith("127.") or ip in ("::1", "")
 
-
-__all__ = ["CommandError", "ListenError", "Server", "new_event_loop", "sys"]

@@ -63,7 +63,8 @@ class Harness:
 
     def __init__(self, *, seed: int = 1, settings: dict[str, str] | None = None) -> None:
         config = Config()
-        config.set_many(settings or {}, startup=True)
+        for name, value in (settings or {}).items():
+            config.load(name, [value])
         self.io = RecordingIO()
         self.node = Node(config, self.io, random.Random(seed), START_MS)
         self.client = self.node.new_client()
