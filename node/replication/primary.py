@@ -37,7 +37,7 @@ class PrimarySide:
         self._node = node
         self._replication = replication
         self.peers: dict[int, Peer] = {}
-        self.last_seen_ms = node.now_ms
+        self.last_seen_ms = node.started_ms
         """When the last replica was here: the backlog goes `repl-backlog-ttl` after that."""
         self._announced: dict[int, Announced] = {}
         self._syncs: list[FullSync] = []
@@ -146,13 +146,11 @@ class PrimarySide:
             self._node.stats.sync_partial_err += 1
             return False
         self._node.stats.sync_partial_ok += 1
-        peer.phase = Phase.ONLINE
+        self._put_online(peer)
         peer.streaming = True
-        peer.acked_ms = self._node.now_ms
         known = b" " + self._replication.id.encode() if peer.announced.psync2 else b""
         peer.client.send(b"+CONTINUE%b\r\n%b" % (known, missed))
         log.info("Partial resynchronization with replica %s:%d: %d bytes.", *peer.address, len(missed))
-        self.refresh()
         return True
 
     def _begin(self, members: list[Peer], keys: bool) -> None:
@@ -217,14 +215,19 @@ class PrimarySide:
 
     def _payload_sent(self, peer: Peer) -> None:
         """All of the payload is on its way."""
-        peer.phase = Phase.ONLINE
-        peer.acked_ms = self._node.now_ms
+        self._put_online(peer)
         if peer.announced.rdb_only:
             peer.held.clear()
             peer.held_bytes = 0
             self._node.io.call_later(_LINGER_MS, lambda: self._let_go(peer))
         elif peer.wants is None or not peer.waits_for_ack:
             peer.begin_streaming()
+
+    def _put_online(self, peer: Peer) -> None:
+        """It counts as a replica from now on, with what it has acknowledged so far."""
+        peer.phase = Phase.ONLINE
+        peer.acked_ms = self._node.now_ms
+        self._node.gate.acknowledge(peer.client.id, peer.acked_offset)
         self.refresh()
 
     def _let_go(self, peer: Peer) -> None:

@@ -55,8 +55,8 @@ class Replication:
         self._pending_bytes = 0
         self._selected = -1
         self._acks_wanted = False
-        self._ticked_ms = node.now_ms
-        self._pinged_ms = node.now_ms
+        self._ticked_ms = node.started_ms
+        self._pinged_ms = node.started_ms
         self.primary = PrimarySide(node, self)
         """Our replicas."""
         self.following: Following | None = None

@@ -44,7 +44,8 @@ class Wire:
         self.primary = primary
         self.up = bytearray()
         self.down = bytearray()
-        self.delivered_down = 0
+        self.seen = bytearray()
+        """All bytes that have reached the replica."""
         self.cut_after: int | None = None
         """Cut when this many bytes have reached the replica."""
         self.open = True
@@ -77,13 +78,13 @@ class Wire:
             self.busy = self.open and self.following.apply()
             return
         if self.cut_after is not None:
-            size = min(size, self.cut_after - self.delivered_down)
+            size = min(size, self.cut_after - len(self.seen))
         if self.open and (down := bytes(self.down[:size])):
             del self.down[:size]
             self.client.output_bytes = len(self.down)
-            self.delivered_down += len(down)
+            self.seen += down
             self.busy = self.following.received(down)
-        if self.open and self.cut_after is not None and self.delivered_down >= self.cut_after:
+        if self.open and self.cut_after is not None and len(self.seen) >= self.cut_after:
             self.cut()
 
     def _to_primary(self, data: bytes) -> None:
