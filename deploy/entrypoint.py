@@ -24,7 +24,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -120,7 +120,10 @@ def layout(recipe: Recipe, addresses: Mapping[str, str]) -> list[PlannedNode]:
 def first_nodes_conf(recipe: Recipe, addresses: Mapping[str, str]) -> str:
     """The nodes.conf that `recipe.me` starts from: everybody known, slots given out, one config epoch a primary."""
     planned = layout(recipe, addresses)
-    return format_nodes_conf(saved_state(planned, planned[recipe.me.index].id)).decode("ascii")
+    state = saved_state(planned, planned[recipe.me.index].id)
+    # Known from the first moment, so that no early client from outside is told the bus's address.
+    nodes = tuple(replace(node, client_ipv4=recipe.client_ip or None) for node in state.nodes)
+    return format_nodes_conf(replace(state, nodes=nodes)).decode("ascii")
 
 
 def refreshed_nodes_conf(text: str, recipe: Recipe, addresses: Mapping[str, str]) -> str:
@@ -210,12 +213,12 @@ def prepare(recipe: Recipe, directory: Path) -> str:
     if recipe.me.host in missing or (missing and not known):
         raise RecipeError(f"no address for {' '.join(missing)}: the first start needs all members on one network")
     if known:
-        before = path.read_text()
+        before = path.read_text(errors="surrogateescape")
         after = refreshed_nodes_conf(before, recipe, addresses)
         if after != before:
-            write_atomically(path, after)
+            write_atomically(path, after.encode(errors="surrogateescape"))
     else:
-        write_atomically(path, first_nodes_conf(recipe, addresses))
+        write_atomically(path, first_nodes_conf(recipe, addresses).encode())
     return addresses[recipe.me.host]
 
 
