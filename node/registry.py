@@ -307,8 +307,12 @@ class CommandTable:
                     raise ValueError(f"command {command.name} is declared twice")
                 self.by_name[name] = command
         self.spellings: dict[bytes, Command] = {
-            name: command for key, command in self.by_name.items() for name in (key, key.upper())
+            name: command
+            for key, command in self.by_name.items()
+            if not command.subcommands
+            for name in (key, key.upper())
         }
+        """What the executor looks into first. Containers are not in here: their subcommand has to be resolved."""
 
     def __iter__(self) -> Iterator[Command]:
         return iter(self.by_name.values())
@@ -316,7 +320,7 @@ class CommandTable:
     def find(self, name: bytes) -> Command | None:
         """The command of that name in any case, without looking at subcommands."""
         command = self.by_name.get(name.lower())
-        if command is not None and len(self.spellings) < self._SPELLINGS_MAX:
+        if command is not None and not command.subcommands and len(self.spellings) < self._SPELLINGS_MAX:
             self.spellings[name] = command
         return command
 
