@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from node import resp
 from node.client import Unusual
@@ -68,8 +68,7 @@ class Connection(asyncio.Protocol):
     # From the event loop ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         transport.set_write_buffer_limits(high=_CONGESTED_BYTES)
         self._note_addresses(transport)
         self._node.stats.connections_received += 1

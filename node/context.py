@@ -175,6 +175,11 @@ class Context:
             self.effects = []
         self.effects.append(list(args))
 
+    def abandon(self) -> None:
+        """The request broke off: what it noted so far concerns nobody."""
+        self.dirty = 0
+        self.effects = None
+
     def propagate_nothing(self) -> None:
         """The request changed something that concerns only this node."""
         self.effects = []

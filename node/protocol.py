@@ -11,6 +11,7 @@ Redis's rules (`networking.c`, processMultibulkBuffer and processInlineBuffer) a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,15 @@ BULK_MAX = 512 * 1024 * 1024
 
 _STAR = ord("*")
 _DOLLAR = ord("$")
-
+_PLUS, _EQUALS, _BRACKET, _TILDE, _GREATER = b"+=(~>"
 
 _join = b"".join
+
+# hiredis makes room for as many elements as it is told of: a line of a few bytes would cost gigabytes and seconds. No
+# chunk holds 100,000 arguments, so a request that names more is not whole anyway.
+_many_items = re.compile(rb"\*\d{6}").search
+_many_members = re.compile(rb"~\d{6}").search
+_many_pushed = re.compile(rb">\d{6}").search
 
 
 def _new_reader() -> tuple[Callable[[bytes], None], Callable[[], Any]]:
@@ -48,8 +55,16 @@ _END = b"+\r\n"
 def _read_whole(data: bytes) -> list[Args] | None:
     """The requests in `data`; None unless it consists of whole, well-formed requests and nothing else."""
     global _feed, _gets
-    # Simple and verbatim strings would come back as bytes, like the arguments that they are not.
-    if (b"+" in data and b"\r\n+" in data) or (b"=" in data and b"\r\n=" in data):
+    if (
+        _many_items(data)
+        # Simple and verbatim strings and big numbers would come back as bytes, like the arguments that they are not,
+        # and a set as a list, like a request. (A number is looked for much faster than a string of one byte.)
+        or (_PLUS in data and b"\r\n+" in data)
+        or (_EQUALS in data and b"\r\n=" in data)
+        or (_BRACKET in data and b"\r\n(" in data)
+        or (_TILDE in data and (b"\r\n~" in data or _many_members(data)))
+        or (_GREATER in data and _many_pushed(data))
+    ):
         return None
     feed, gets = _feed, _gets
     feed(data)

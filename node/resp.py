@@ -97,7 +97,7 @@ SILENCE: Final = Silence()
 Encoder = Callable[[Any], bytes]
 
 
-def bulk(value: bytes | bytearray) -> bytes:
+def bulk(value: bytes) -> bytes:
     """A bulk string, the same in both protocols."""
     return b"$%d\r\n%b\r\n" % (len(value), value)
 

@@ -12,8 +12,8 @@ new listing, and a listing that was dropped is simply made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any
 
 _LISTED_ABOVE = 1024
 _LISTINGS_MAX = 4
@@ -31,7 +31,7 @@ class Listings:
         """Forget all listings: the dicts were replaced."""
         self._listings.clear()
 
-    def page(self, name: object, entries: Mapping[bytes, object], position: int, count: int) -> tuple[int, list[bytes]]:
+    def page(self, name: object, entries: dict[bytes, Any], position: int, count: int) -> tuple[int, list[bytes]]:
         """The next `count` keys of `entries`, and the position to go on from: 0 when all were returned.
 
         position: what the last call returned, 0 to begin. Fewer keys may come, since some may be gone by now.
@@ -41,8 +41,7 @@ class Listings:
             self._listings.pop(name, None)
             end = min(position or size, size)
             first = max(0, end - count)
-            backwards: Iterable[bytes] = reversed(entries)  # type: ignore[call-overload]
-            return first, list(islice(backwards, size - end, size - first))
+            return first, list(islice(reversed(entries), size - end, size - first))
         listing = self._listings.get(name)
         if not position or listing is None:
             listing = self._list(name, entries)
@@ -52,7 +51,7 @@ class Listings:
             self._listings.pop(name, None)
         return first, [key for key in reversed(listing[first:end]) if key in entries]
 
-    def _list(self, name: object, entries: Mapping[bytes, object]) -> list[bytes]:
+    def _list(self, name: object, entries: dict[bytes, Any]) -> list[bytes]:
         self._listings.pop(name, None)
         if len(self._listings) >= _LISTINGS_MAX:
             self._listings.pop(next(iter(self._listings)))

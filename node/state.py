@@ -17,6 +17,7 @@ from node.client import Client, Unusual
 from node.commands import GROUPS
 from node.config import Config
 from node.context import Context, Observer
+from node.errors import CommandError
 from node.executor import Executor
 from node.gate import ReplyGate
 from node.keyspace import Database, ExpirySweep, Keys
@@ -185,7 +186,7 @@ class Node:
         """Execute one request outside of a connection's chunk: errors come as CommandError values, not raised."""
         try:
             return self.executor.execute(client, args)
-        except resp.CommandError as error:
+        except CommandError as error:
             self.stats.error(error.code)
             return error
 
