@@ -29,7 +29,7 @@ BULK_MAX = 512 * 1024 * 1024
 
 _STAR = ord("*")
 _DOLLAR = ord("$")
-_PLUS, _EQUALS, _BRACKET, _TILDE, _GREATER = b"+=(~>"
+_PLUS, _EQUALS, _BRACKET, _TILDE, _GREATER, _BAR = b"+=(~>|"
 
 _join = b"".join
 
@@ -38,6 +38,7 @@ _join = b"".join
 _many_items = re.compile(rb"\*\d{6}").search
 _many_members = re.compile(rb"~\d{6}").search
 _many_pushed = re.compile(rb">\d{6}").search
+_many_attributes = re.compile(rb"\|\d{6}").search
 
 
 def _new_reader() -> tuple[Callable[[bytes], None], Callable[[], Any]]:
@@ -64,6 +65,7 @@ def _read_whole(data: bytes) -> list[Args] | None:
         or (_BRACKET in data and b"\r\n(" in data)
         or (_TILDE in data and (b"\r\n~" in data or _many_members(data)))
         or (_GREATER in data and _many_pushed(data))
+        or (_BAR in data and _many_attributes(data))
     ):
         return None
     feed, gets = _feed, _gets
@@ -125,8 +127,10 @@ class RequestParser:
 
     def _continue(self, data: bytes) -> list[Args]:
         """Finish what an earlier chunk began; the rest of this one can take the fast way again."""
-        scanner, self._scanner = self._scanner, None
         self.more = False
+        if self.error is not None:
+            return []
+        scanner, self._scanner = self._scanner, None
         if scanner is None:
             return self._scan(_Scanner(data)) if data else []
         scanner.add(data)
@@ -162,7 +166,10 @@ class RequestParser:
             return None
 
     def _keep(self, scanner: _Scanner) -> None:
-        self._scanner = scanner if scanner.kept_bytes and self.error is None else None
+        if self.error is not None:
+            self._scanner = _Scanner(b"")  # Something is there, so that `feed` comes to `_continue` and reads no more.
+        else:
+            self._scanner = scanner if scanner.kept_bytes else None
 
 
 class _Scanner:
