@@ -137,6 +137,10 @@ class Database:
                 return slot, found
         return 0, found
 
+    def scan_value(self, key: bytes, entries: dict[bytes, Any], position: int, count: int) -> tuple[int, list[bytes]]:
+        """The next `count` names in the value at `key` and the next position, 0 at the end (HSCAN and its kin)."""
+        return self._listings.page(key, entries, position, count)
+
 
 class ExpirySweep:
     """Active expiry: visits keys that have a deadline in rounds, so that what nobody reads goes away too.

@@ -12,10 +12,14 @@ from node.commands import (
     replication,
     server,
     strings,
+    strings_numbers,
+    strings_parts,
 )
 
 GROUPS = [
     strings.group,
+    strings_parts.group,
+    strings_numbers.group,
     hashes.group,
     generic.group,
     connection.group,

@@ -1,7 +1,340 @@
-"""Commands: strings."""
+"""Commands: strings as wholes (https://redis.io/docs/data-types/strings/). Their parts are in strings_parts.py."""
 
 from __future__ import annotations
 
-from node.registry import Group
+from node.arguments import EXPIRY_UNITS, Options, expiry_ms
+from node.client import Unusual
+from node.context import Context
+from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
+from node.registry import KEY_ACCESS_DELETE, KEY_ACCESS_UPDATE, KEY_OVERWRITE, KEY_READ, Args, Flag, Group, KeySpec
+from node.resp import OK, Reply
+from node.types.string import STRING_TYPES, StringValue, compact, text_of
 
 group = Group("string")
+
+_WRITE = Flag.WRITE | Flag.DENYOOM
+_FAST_WRITE = _WRITE | Flag.FAST
+
+_KEY_SET = (KeySpec("RW access update variable_flags", notes="RW and ACCESS due to the optional `GET` argument"),)
+_KEY_GETEX = (KeySpec("RW access update", notes="RW and UPDATE because it changes the TTL"),)
+_KEY_NEW = (KeySpec("OW insert"),)
+
+_REPLICA = int(Unusual.REPLICA)
+
+
+def _found(ctx: Context, key: bytes) -> bytes | None:
+    """The string at `key` as a reply, counted as a read. CommandError when it is of another type."""
+    value = ctx.read(key)
+    if value is None or type(value) is bytes:
+        return value
+    if type(value) in STRING_TYPES:
+        return text_of(value)
+    raise CommandError(WRONG_TYPE)
+
+
+def _tell(ctx: Context, event: str, key: bytes) -> None:
+    """One more keyspace event of a change that is already counted."""
+    if ctx.node.observers:
+        ctx.node.observe(ctx.database, event, key)
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "GET key",
+    arity=2,
+    flags=Flag.READONLY | Flag.FAST,
+    keys=KEY_READ,
+    since="1.0.0",
+    summary="Returns the string value of a key.",
+)
+def get(ctx: Context, args: Args) -> Reply:
+    value = ctx.read(args[1])
+    if value is None or type(value) is bytes:
+        return value
+    if type(value) in STRING_TYPES:
+        return text_of(value)
+    raise CommandError(WRONG_TYPE)
+
+
+@group.command(
+    "MGET key [key ...]",
+    arity=-2,
+    flags=Flag.READONLY | Flag.FAST,
+    keys=(KeySpec("RO access", last=-1),),
+    hints=("request_policy:multi_shard",),
+    since="1.0.0",
+    summary="Atomically returns the string values of one or more keys.",
+    complexity="O(N) where N is the number of keys to retrieve.",
+)
+def mget(ctx: Context, args: Args) -> Reply:
+    reply: list[bytes | None] = []
+    for key in args[1:]:
+        value: StringValue | None = ctx.read(key)
+        if type(value) is bytes:
+            reply.append(value)
+        else:
+            reply.append(text_of(value) if value is not None and type(value) in STRING_TYPES else None)
+    return reply
+
+
+# Setting --------------------------------------------------------------------------------------------------------------
+
+
+class _SetOptions:
+    """What stands behind SET's and GETEX's fixed arguments."""
+
+    __slots__ = ("amount", "condition", "get", "keep_ttl", "persist", "unit")
+
+    def __init__(self, args: Args, first: int, words: frozenset[bytes]) -> None:
+        """CommandError (syntax error) for a word that is not in `words`, or that does not go with another."""
+        self.condition = self.unit = self.amount = b""
+        self.get = self.keep_ttl = self.persist = False
+        options = Options(args, first)
+        for word in options:
+            if word not in words or not self._take(word, options):
+                raise CommandError(SYNTAX)
+
+    def _take(self, word: bytes, options: Options) -> bool:
+        """False when `word` contradicts what came before."""
+        if word in EXPIRY_UNITS:
+            if self.keep_ttl or self.persist or (self.unit and self.unit != word):
+                return False
+            self.unit, self.amount = word, options.value()
+        elif word == b"GET":
+            self.get = True
+        elif word in (b"NX", b"XX"):
+            if self.condition and self.condition != word:
+                return False
+            self.condition = word
+        else:
+            if self.unit:
+                return False
+            if word == b"KEEPTTL":
+                self.keep_ttl = True
+            else:
+                self.persist = True
+        return True
+
+
+_SET_WORDS = EXPIRY_UNITS | {b"NX", b"XX", b"GET", b"KEEPTTL"}
+_GETEX_WORDS = EXPIRY_UNITS | {b"PERSIST"}
+
+
+@group.command(
+    "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
+    "PXAT unix-time-milliseconds | KEEPTTL]",
+    arity=-3,
+    flags=_WRITE,
+    keys=_KEY_SET,
+    since="1.0.0",
+    summary="Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+    history=(
+        ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+        ("6.0.0", "Added the `KEEPTTL` option."),
+        ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+        ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+    ),
+)
+def set_(ctx: Context, args: Args) -> Reply:
+    if len(args) > 3:
+        return _set_with_options(ctx, args)
+    key = args[1]
+    value: StringValue = args[2]
+    if len(args[2]) < 21:
+        value = compact(args[2])
+    ctx.set(key, value)
+    ctx.modified("set", key)
+    return OK
+
+
+def _set_with_options(ctx: Context, args: Args) -> Reply:
+    options = _SetOptions(args, 3, _SET_WORDS)
+    key = args[1]
+    deadline_ms = expiry_ms(options.unit, options.amount, ctx.now_ms, "set") if options.unit else None
+    reply: Reply = _found(ctx, key) if options.get else OK
+    if options.condition and (ctx.peek(key) is None) != (options.condition == b"NX"):
+        return reply if options.get else None
+    _store(ctx, key, args[2], deadline_ms, keep_ttl=options.keep_ttl)
+    if deadline_ms is not None and options.unit != b"PXAT":
+        ctx.propagate(b"SET", key, args[2], b"PXAT", b"%d" % deadline_ms)
+    elif options.get and deadline_ms is None:
+        ctx.propagate(*args[:3], *(arg for arg in args[3:] if arg.upper() != b"GET"))
+    return reply
+
+
+def _store(ctx: Context, key: bytes, text: bytes, deadline_ms: int | None, *, keep_ttl: bool = False) -> None:
+    """Set a string, its expiry, and say so."""
+    if keep_ttl:
+        ctx.write(key)
+        ctx.put(key, compact(text))
+    else:
+        ctx.set(key, compact(text))
+    ctx.modified("set", key)
+    if deadline_ms is not None:
+        ctx.set_deadline(key, deadline_ms)
+        _tell(ctx, "expire", key)
+
+
+@group.command(
+    "SETNX key value",
+    arity=3,
+    flags=_FAST_WRITE,
+    keys=_KEY_NEW,
+    since="1.0.0",
+    summary="Sets the string value of a key only when the key doesn't exist.",
+    deprecated_since="2.6.12",
+    replaced_by="`SET` with the `NX` argument",
+)
+def setnx(ctx: Context, args: Args) -> Reply:
+    if ctx.peek(args[1]) is not None:
+        return 0
+    _store(ctx, args[1], args[2], None)
+    return 1
+
+
+def _set_until(ctx: Context, args: Args, unit: bytes, command: str) -> Reply:
+    deadline_ms = expiry_ms(unit, args[2], ctx.now_ms, command)
+    _store(ctx, args[1], args[3], deadline_ms)
+    ctx.propagate(b"SET", args[1], args[3], b"PXAT", b"%d" % deadline_ms)
+    return OK
+
+
+@group.command(
+    "SETEX key seconds value",
+    arity=4,
+    flags=_WRITE,
+    keys=KEY_OVERWRITE,
+    since="2.0.0",
+    summary="Sets the string value and expiration time of a key. Creates the key if it doesn't exist.",
+    deprecated_since="2.6.12",
+    replaced_by="`SET` with the `EX` argument",
+)
+def setex(ctx: Context, args: Args) -> Reply:
+    return _set_until(ctx, args, b"EX", "setex")
+
+
+@group.command(
+    "PSETEX key milliseconds value",
+    arity=4,
+    flags=_WRITE,
+    keys=KEY_OVERWRITE,
+    since="2.6.0",
+    summary="Sets both string value and expiration time in milliseconds of a key. The key is created if it doesn't "
+    "exist.",
+    deprecated_since="2.6.12",
+    replaced_by="`SET` with the `PX` argument",
+)
+def psetex(ctx: Context, args: Args) -> Reply:
+    return _set_until(ctx, args, b"PX", "psetex")
+
+
+@group.command(
+    "MSET key value [key value ...]",
+    arity=-3,
+    flags=_WRITE,
+    keys=(KeySpec("OW update", last=-1, step=2),),
+    hints=("request_policy:multi_shard", "response_policy:all_succeeded"),
+    since="1.0.1",
+    summary="Atomically creates or modifies the string values of one or more keys.",
+    complexity="O(N) where N is the number of keys to set.",
+)
+def mset(ctx: Context, args: Args) -> Reply:
+    if not len(args) & 1:
+        raise wrong_arity("mset")
+    _set_all(ctx, args)
+    return OK
+
+
+def _set_all(ctx: Context, args: Args) -> None:
+    for key, text in zip(args[1::2], args[2::2], strict=True):
+        ctx.set(key, compact(text))
+        ctx.modified("set", key)
+
+
+@group.command(
+    "MSETNX key value [key value ...]",
+    arity=-3,
+    flags=_WRITE,
+    keys=(KeySpec("OW insert", last=-1, step=2),),
+    since="1.0.1",
+    summary="Atomically modifies the string values of one or more keys only when all keys don't exist.",
+    complexity="O(N) where N is the number of keys to set.",
+)
+def msetnx(ctx: Context, args: Args) -> Reply:
+    if not len(args) & 1:
+        raise wrong_arity("msetnx")
+    if any(ctx.peek(key) is not None for key in args[1::2]):
+        return 0
+    _set_all(ctx, args)
+    return 1
+
+
+# Reading and changing in one ------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "GETSET key value",
+    arity=3,
+    flags=_FAST_WRITE,
+    keys=KEY_ACCESS_UPDATE,
+    since="1.0.0",
+    summary="Returns the previous string value of a key after setting it to a new value.",
+    deprecated_since="6.2.0",
+    replaced_by="`SET` with the `!GET` argument",
+)
+def getset(ctx: Context, args: Args) -> Reply:
+    before = _found(ctx, args[1])
+    _store(ctx, args[1], args[2], None)
+    ctx.propagate(b"SET", args[1], args[2])
+    return before
+
+
+@group.command(
+    "GETDEL key",
+    arity=2,
+    flags=Flag.WRITE | Flag.FAST,
+    keys=KEY_ACCESS_DELETE,
+    since="6.2.0",
+    summary="Returns the string value of a key after deleting the key.",
+)
+def getdel(ctx: Context, args: Args) -> Reply:
+    key = args[1]
+    value = _found(ctx, key)
+    if value is not None:
+        ctx.discard(key)
+        ctx.modified("del", key)
+        ctx.propagate(b"UNLINK" if ctx.node.config.lazyfree_lazy_user_del else b"DEL", key)
+    return value
+
+
+@group.command(
+    "GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]",
+    arity=-2,
+    flags=Flag.WRITE | Flag.FAST,
+    keys=_KEY_GETEX,
+    since="6.2.0",
+    summary="Returns the string value of a key after setting its expiration time.",
+)
+def getex(ctx: Context, args: Args) -> Reply:
+    options = _SetOptions(args, 2, _GETEX_WORDS)
+    key = args[1]
+    value = _found(ctx, key)
+    if value is None:
+        return None
+    if options.unit:
+        deadline_ms = expiry_ms(options.unit, options.amount, ctx.now_ms, "getex")
+        if deadline_ms <= ctx.now_ms and not ctx.node.unusual & _REPLICA:
+            ctx.discard(key)
+            ctx.modified("del", key)
+            ctx.propagate(b"UNLINK" if ctx.node.config.lazyfree_lazy_expire else b"DEL", key)
+        else:
+            ctx.set_deadline(key, deadline_ms)
+            ctx.modified("expire", key)
+            ctx.propagate(b"PEXPIREAT", key, b"%d" % deadline_ms)
+    elif options.persist and ctx.deadline_ms(key) is not None:
+        ctx.set_deadline(key, None)
+        ctx.modified("persist", key)
+        ctx.propagate(b"PERSIST", key)
+    return value

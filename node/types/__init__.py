@@ -1,0 +1,52 @@
+"""The types of values: what TYPE and OBJECT ENCODING call them, how they are copied. A new type is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from node.types import string
+from node.types.hash import Hash, HashLimits
+
+
+class Limits(HashLimits, Protocol):
+    """The settings that encodings depend on; `Config` has them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One type. `encoding` is asked with the settings; `copy` shares nothing that changes; `size` is what freeing
+    costs, in elements."""
+
+    name: str
+    encoding: Callable[[Any, Limits], str]
+    copy: Callable[[Any], Any]
+    size: Callable[[Any], int]
+
+
+STRING = Kind("string", lambda value, limits: string.encoding(value), string.copy, lambda value: 1)
+HASH = Kind("hash", Hash.encoding, Hash.copy, len)
+
+KINDS: dict[type, Kind] = {bytes: STRING, int: STRING, bytearray: STRING, Hash: HASH}
+"""By the class of a value."""
+
+
+def type_name(value: Any) -> str:
+    """What TYPE answers. KeyError for something that is no value."""
+    return KINDS[type(value)].name
+
+
+def encoding_of(value: Any, limits: Limits) -> str:
+    """What OBJECT ENCODING answers. KeyError for something that is no value."""
+    return KINDS[type(value)].encoding(value, limits)
+
+
+def copy_of(value: Any) -> Any:
+    """An equal value that shares nothing that changes with this one (COPY). KeyError for something that is no value."""
+    return KINDS[type(value)].copy(value)
+
+
+def elements_of(value: Any) -> int:
+    """How many parts freeing the value takes apart. KeyError for something that is no value."""
+    return KINDS[type(value)].size(value)
