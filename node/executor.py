@@ -33,6 +33,7 @@ _PAUSED = int(Unusual.PAUSED)
 _STALE = int(Unusual.STALE)
 _TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
 _MONITORED = int(Unusual.MONITORED)
+_NOTED = int(Unusual.NOTED)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
 
@@ -143,6 +144,8 @@ class Executor:
             client.mark(Unusual.ASKING, False)
         if unusual & _MONITORED and not command.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):
             self._node.monitor(client, args)
+        if unusual & _NOTED and command.key_at:
+            self._node.access.note(client, command, args)
 
     def _check(self, client: Client, command: Command, unusual: int) -> None:
         flags = command.flags
