@@ -37,6 +37,7 @@ class Connection(asyncio.Protocol):
         "_congested",
         "_execute",
         "_held",
+        "_kept_bytes",
         "_kept_requests",
         "_node",
         "_parser",
@@ -55,6 +56,8 @@ class Connection(asyncio.Protocol):
         """Replies behind one that is not there yet."""
         self._kept_requests: deque[Args] = deque()
         """Requests behind one that is paused or blocks."""
+        self._kept_bytes = 0
+        """About what they take."""
         self._waits_for: Deferred | None = None
         self._congested = False
         self._transport: asyncio.Transport
@@ -128,10 +131,8 @@ class Connection(asyncio.Protocol):
             self._serve_carefully(requests)
         elif requests:
             self._serve(requests)
-        elif parser.pending_bytes > node.config.client_query_buffer_limit:
-            node.stats.query_buffer_limit_disconnections += 1
-            log.warning("Closing client that reached max query buffer length: %s", client.address)
-            self.abort()
+        else:
+            self._check_query()
 
     # Requests -----------------------------------------------------------------------------------------------------
 
@@ -149,6 +150,7 @@ class Connection(asyncio.Protocol):
                     self._defer(reply, out)
                     if self._waits_for is not None:
                         self._kept_requests.extend(requests[at + 1 :])
+                        requests = requests[: at + 1]
                         break
                     continue
                 append(client.encode(reply))
@@ -158,6 +160,7 @@ class Connection(asyncio.Protocol):
                     append(client.encode(error))
             except Postponed:
                 self._kept_requests.extend(requests[at:])
+                requests = requests[:at]
                 break
             except Exception:
                 log.exception("Internal error in %r", request[0][:64])
@@ -165,7 +168,8 @@ class Connection(asyncio.Protocol):
                 append(client.encode(CommandError("ERR internal error, see the log of this node")))
             if client.closing:
                 break
-        self._node.count_requests(requests, time.perf_counter_ns() - began_ns)
+        if requests:
+            self._node.count_requests(requests, time.perf_counter_ns() - began_ns)
         if out:
             self._write(out[0] if len(out) == 1 else b"".join(out))
         if client.closing:
@@ -176,27 +180,44 @@ class Connection(asyncio.Protocol):
     def _serve_carefully(self, requests: list[Args]) -> None:
         """As `_serve`, for a client that is not authenticated, waits for something, or has sent what is no request."""
         parser = self._parser
-        if self._kept_requests or self._waits_for is not None:
+        if self._is_held_up():
             self._kept_requests.extend(requests)
-        else:
-            while requests and not self.client.closing:
-                self._serve(requests)
-                parser.limited = not self.client.authenticated
-                requests = parser.feed(b"") if parser.more else []
-            if requests:
-                self._kept_requests.extend(requests)
-        if parser.error is not None and not self.client.closing and not self._kept_requests:
+            self._kept_bytes += sum(len(arg) for request in requests for arg in request)
+            self._check_query()
+            return
+        while requests:
+            self._serve(requests)
+            if self.client.closing or self._is_held_up():
+                return  # `resume` comes back to what is behind.
+            parser.limited = not self.client.authenticated
+            requests = parser.feed(b"") if parser.more else []
+        if parser.error is not None:
             self._node.stats.error("ERR")
             log.info("Protocol error (%s) from client: %s", parser.error, self.client.address)
             self._write(self.client.encode(CommandError(parser.error.text)))
             self._finish()
 
+    def _is_held_up(self) -> bool:
+        """Whether an earlier request has to be finished before the next one may run."""
+        return bool(self._kept_requests) or self._waits_for is not None
+
+    def _check_query(self) -> None:
+        """client-query-buffer-limit: cut the client that sends more than it may before it can be served."""
+        if self._parser.pending_bytes + self._kept_bytes > self._node.config.client_query_buffer_limit:
+            self._node.stats.query_buffer_limit_disconnections += 1
+            log.warning("Closing client that reached max query buffer length: %s", self.client.address)
+            self.abort()
+
     def resume(self) -> None:
-        """What this connection's requests waited for has come (or CLIENT PAUSE is over): run those that were kept."""
-        if self._waits_for is None and self._kept_requests:
-            requests = list(self._kept_requests)
-            self._kept_requests.clear()
-            self._serve(requests)
+        """What this connection's requests waited for has come (or CLIENT PAUSE is over): run those that were kept, then
+        what is still in the parser."""
+        if self._waits_for is not None or self.client.closing:
+            return
+        requests = list(self._kept_requests)
+        self._kept_requests.clear()
+        self._kept_bytes = 0
+        parser = self._parser
+        self._serve_carefully(requests or (parser.feed(b"") if parser.more else []))
 
     # Replies ------------------------------------------------------------------------------------------------------
 
@@ -225,7 +246,7 @@ class Connection(asyncio.Protocol):
             out.clear()
         self._held.append(deferred)
         if deferred.pauses:
-            self._waits_for = deferred
+            self._waits_for = self.client.waits_for = deferred
         deferred.when_ready(self._release)
 
     def _release(self) -> None:
@@ -237,12 +258,14 @@ class Connection(asyncio.Protocol):
                 if not first.ready:
                     return
                 if self._waits_for is first:
-                    self._waits_for = None
+                    self._waits_for = self.client.waits_for = None
                 first = self.client.encode(first.value)
             held.popleft()
             if first:
                 self._send(first)
-        if self._kept_requests:
+        if self.client.closing:
+            self._transport.close()
+        elif self._kept_requests or self._parser.more or self._parser.error is not None:
             self._server.loop.call_soon(self.resume)
 
     def _check_output(self) -> None:
@@ -281,7 +304,10 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Close when everything that was written is out; nothing more is read."""
         self.client.closing = True
-        self._transport.close()
+        if self._held:
+            self._transport.pause_reading()  # `_release` closes, when the last reply is out.
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once; unsent output is dropped."""
@@ -290,7 +316,8 @@ class Connection(asyncio.Protocol):
 
     def close_in_order(self) -> None:
         """The server ends: let what was written out first."""
-        self._finish()
+        self.client.closing = True
+        self._transport.close()
 
 
 def _shown(address: tuple[str, int] | None) -> str:

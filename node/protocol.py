@@ -1,9 +1,9 @@
 """Bytes to requests. Hot: every chunk of every client passes through.
 
-hiredis parses *replies*, which requests of the form `*N $len ...` happen to be, and does it in C. So a chunk that begins
-at a request's start goes to hiredis as a whole. But it knows neither our limits nor inline requests, takes what is no
-request for one, and never recovers from an error. So whatever it finds odd or unfinished goes to `_Scanner`, which has
-Redis's rules (`networking.c`, processMultibulkBuffer and processInlineBuffer) and keeps incomplete requests:
+hiredis parses *replies*, which requests of the form `*N $len ...` happen to be, and does it in C. So a chunk that
+begins at a request's start goes to hiredis as a whole. But it knows neither our limits nor inline requests, takes what
+is no request for one, and never recovers from an error. So whatever it finds odd or unfinished goes to `_Scanner`, which
+has Redis's rules (`networking.c`, processMultibulkBuffer and processInlineBuffer) and keeps incomplete requests:
 
 - hiredis raises, or an element is not a bulk string: the scanner reads the chunk from its start;
 - the chunk ends within a request: the scanner gets that last part, and then the next chunk first.
@@ -54,7 +54,11 @@ _END = b"+\r\n"
 
 
 def _read_whole(data: bytes) -> list[Args] | None:
-    """The requests in `data`; None unless it consists of whole, well-formed requests and nothing else."""
+    """The requests in `data`; None unless it consists of whole, well-formed requests and nothing else.
+
+    A value may be followed by any two bytes in place of a line break, as in Redis. (Behind such a value, and only
+    there, "+x" passes for an argument.)
+    """
     global _feed, _gets
     if (
         _many_items(data)
