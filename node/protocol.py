@@ -2,8 +2,8 @@
 
 hiredis parses *replies*, which requests of the form `*N $len ...` happen to be, and does it in C. So a chunk that
 begins at a request's start goes to hiredis as a whole. But it knows neither our limits nor inline requests, takes what
-is no request for one, and never recovers from an error. So whatever it finds odd or unfinished goes to `_Scanner`, which
-has Redis's rules (`networking.c`, processMultibulkBuffer and processInlineBuffer) and keeps incomplete requests:
+is no request for one, and never recovers from an error. So whatever it finds odd or unfinished goes to `_Scanner`,
+which has Redis's rules (`networking.c`, processMultibulkBuffer and processInlineBuffer) and keeps incomplete requests:
 
 - hiredis raises, or an element is not a bulk string: the scanner reads the chunk from its start;
 - the chunk ends within a request: the scanner gets that last part, and then the next chunk first.

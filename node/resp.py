@@ -112,6 +112,18 @@ _SMALL_INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
 _KNOWN_STATUS: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
 
 
+_ESCAPES: Final = [
+    b"\\x%02x" % byte if not 32 <= byte <= 126 else bytes((byte,)) for byte in range(256)
+]
+for _byte, _escape in zip(b'\\"\n\r\t\a\b', (b"\\\\", b'\\"', b"\\n", b"\\r", b"\\t", b"\\a", b"\\b"), strict=True):
+    _ESCAPES[_byte] = _escape
+
+
+def quoted(text: bytes) -> bytes:
+    """Text in double quotes with what is unprintable escaped, as MONITOR shows arguments (`sdscatrepr`)."""
+    return b'"%b"' % b"".join([_ESCAPES[byte] for byte in text])
+
+
 def _integer(value: int) -> bytes:
     return _SMALL_INTEGERS[value] if 0 <= value < 1024 else b":%d\r\n" % value
 
@@ -130,7 +142,7 @@ def _silence(value: Silence) -> bytes:
 
 
 def encode2(value: Reply) -> bytes:
-    """`value` in RESP2. TypeError for a value that is not in this module's table."""
+    """`value` in RESP2. KeyError for a value that is not in this module's table."""
     if type(value) is bytes:
         return b"$%d\r\n%b\r\n" % (len(value), value)
     return _ENCODERS2[type(value)](value)
@@ -147,7 +159,7 @@ def _map2(value: dict[Any, Any]) -> bytes:
 
 
 def encode3(value: Reply) -> bytes:
-    """`value` in RESP3. TypeError for a value that is not in this module's table."""
+    """`value` in RESP3. KeyError for a value that is not in this module's table."""
     if type(value) is bytes:
         return b"$%d\r\n%b\r\n" % (len(value), value)
     return _ENCODERS3[type(value)](value)
