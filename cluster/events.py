@@ -32,8 +32,9 @@ Event = GossipEvent
 class RoleChanged:
     """Whom this node replicates from now on.
 
-    primary None: nobody, it is a primary; keep the data. Otherwise follow `address` (ip "" while unknown: do nothing yet,
-    another RoleChanged follows when it is). Comes again for the same primary when that has moved to another address.
+    primary None: nobody, it is a primary; keep the data. Otherwise follow `address` (ip "" while unknown: do nothing
+    yet, another RoleChanged comes when it is known). Comes again when the same primary has moved to another address, and
+    on the first tick of a node that starts as a replica.
     """
 
     primary: NodeId | None

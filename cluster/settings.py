@@ -12,7 +12,7 @@ class ClusterSettings:
     """Settings of one node; names as in the configuration without `cluster-`.
 
     port, tls_port: client ports that listen, 0 for none; bus_port: of the bus (never 0). announce_*: what is told to
-    others instead, "" or 0 for the real one. tls_cluster: the bus runs over TLS, then a node's first port is the TLS one.
+    others instead, "" or 0 for the real one. tls_cluster: the bus runs over TLS, and a node's first port is the TLS one.
     blacklist_ttl_s: how long a forgotten node stays out.
     """
 
@@ -33,6 +33,7 @@ class ClusterSettings:
     require_full_coverage: bool = True
     allow_reads_when_down: bool = False
     allow_pubsubshard_when_down: bool = True
+    allow_replica_migration: bool = True
     replica_no_failover: bool = False
     link_sendbuf_limit: int = 0
     blacklist_ttl_s: int = 60

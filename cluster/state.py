@@ -17,8 +17,8 @@ class SavedNode:
     """One node of the file.
 
     primary: None for a primary. ping_sent_ms: when the ping was sent that is still unanswered, 0 for none.
-    pong_received_ms: unix ms, 0 for never. connected: whether the link to it was up. slots: bitmap of 2048 bytes, slot n
-    is bit n % 8 of byte n // 8.
+    pong_received_ms: unix ms, 0 for never. connected: whether the link to it was up. slots: bitmap of 2048 bytes, slot
+    n is bit n % 8 of byte n // 8.
     """
 
     id: NodeId

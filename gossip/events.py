@@ -1,6 +1,6 @@
 """What happens to a node's part of the cluster bus, and what the bus's I/O must do about it.
 
-Events go into `step`, effects come out. Effects are carried out in order; a Persist that fails must stop those behind it.
+Events go into `step`, effects come out, to be carried out in order. A Persist that fails must stop those behind it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LinkAccepted:
 
 @dataclass(frozen=True, slots=True)
 class LinkClosed:
-    """The connection ended or could not be made. Not sent for links that the machine closed itself, and harmless there."""
+    """The connection ended or could not be made. Not needed for links that the machine closed, and harmless there."""
 
     link: LinkId
 

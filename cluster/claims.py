@@ -1,0 +1,108 @@
+"""What members claim to own, held against what this node believes: the greater config epoch wins a slot.
+
+Redis's `clusterUpdateSlotsConfigWith` and what surrounds it. Claims are taken from primaries alone, of their own pings
+or of an UPDATE that tells of them.
+"""
+
+from __future__ import annotations
+
+from cluster import epochs, roles
+from cluster.core import Core
+from cluster.events import Level, SlotsLost
+from cluster.slotmap import bits_of, slots_in
+from gossip.members import Member
+from gossip.messages import Header, Update
+
+
+def hear(core: Core, sender: Member, header: Header) -> None:
+    """Take in a member's ping: its claims, whether it must be told of better ones, whether its epoch is ours."""
+    head = sender if sender.is_primary else sender.primary
+    if head is not None and core.slotmap.bitmap(head.id) != header.slots:
+        claimed = int.from_bytes(header.slots, "little")
+        if sender.is_primary:
+            take_over(core, sender, header.config_epoch, claimed)
+        _correct(core, sender, header.config_epoch, claimed)
+    if sender.is_primary and core.myself.is_primary and header.config_epoch == core.myself.config_epoch:
+        epochs.resolve_collision(core, sender)
+
+
+def hear_update(core: Core, update: Update) -> None:
+    """A member tells that another owns slots with a greater epoch than this node knows of."""
+    member = core.members.get(update.node)
+    if member is None or member.config_epoch >= update.config_epoch or update.config_epoch > epochs.EPOCH_MAX:
+        return
+    if member is core.myself:
+        core.out.log(Level.NOTICE, "Discarding UPDATE message about myself.")
+        return
+    if member.in_handshake:
+        return
+    roles.set_primary_role(core, member)
+    member.config_epoch = update.config_epoch
+    core.out.changed()
+    take_over(core, member, update.config_epoch, int.from_bytes(update.slots, "little"))
+
+
+def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
+    """Give a primary the slots it claims and has a right to; what this node loses by that follows."""
+    slotmap, myself = core.slotmap, core.myself
+    own_head = core.shard_head(myself)
+    held = slotmap.bits(claimant.id)
+    slotmap.unclaimed = slotmap.unclaimed & ~(held & claimed) | (held & ~claimed)
+    contested = claimed & ~held & ~bits_of(slotmap.importing)
+    won = _winnable(core, epoch, contested)
+    lost = won & slotmap.bits(myself.id)
+    from_own_head = (won & slotmap.bits(own_head.id)).bit_count()
+    core.assign(won, claimant)
+    may_follow = core.settings.allow_replica_migration or claimed.bit_count() == from_own_head
+    if from_own_head and not own_head.slot_count and may_follow:
+        _follow_winner(core, claimant)
+    elif (
+        myself.primary is not None
+        and myself.primary.primary is not None
+        and myself.primary.primary is not myself
+    ):
+        grand = myself.primary.primary
+        core.out.log(
+            Level.NOTICE, f"I'm a sub-replica! Reconfiguring myself as a replica of grandmaster {grand.called}"
+        )
+        roles.replicate(core, grand)
+    elif lost:
+        for slot in slots_in(lost):
+            slotmap.migrating.pop(slot, None)
+        core.out.put(SlotsLost(tuple(slots_in(lost))))
+
+
+def _follow_winner(core: Core, winner: Member) -> None:
+    """This node's shard has no slot left: whoever won the last ones is to be followed."""
+    core.out.log(
+        Level.NOTICE, f"Configuration change detected. Reconfiguring myself as a replica of {winner.called}"
+    )
+    roles.replicate(core, winner)
+
+
+def _winnable(core: Core, epoch: int, contested: int) -> int:
+    """Those of the contested slots that nobody owns for sure, or owners with a smaller config epoch."""
+    slotmap = core.slotmap
+    won = contested
+    for owner in slotmap.owners():
+        if core.members[owner].config_epoch >= epoch:
+            won &= ~(slotmap.bits(owner) & ~slotmap.unclaimed)
+    return won
+
+
+def _correct(core: Core, sender: Member, epoch: int, claimed: int) -> None:
+    """Tell a member that claims what another owns with a greater config epoch."""
+    if sender.link is None:
+        return
+    slotmap = core.slotmap
+    disputed = claimed & ~slotmap.unclaimed & ~slotmap.bits(sender.id)
+    for node in slotmap.owners():
+        owner = core.members[node]
+        if owner is not sender and owner.config_epoch > epoch and slotmap.bits(node) & disputed:
+            core.out.log(
+                Level.VERBOSE,
+                f"Node {sender.id} has old slots configuration, sending an UPDATE message about {node}",
+            )
+            update = Update(core.header(), owner.config_epoch, node, slotmap.bitmap(node))
+            core.out.send(sender.link.id, update)
+            return

@@ -1,0 +1,65 @@
+"""Epochs: the cluster's logical clock. Who claims a slot with the greater config epoch is right.
+
+None ever goes back, and a new one is on disk before anybody hears of it (the outbox sees to that).
+"""
+
+from __future__ import annotations
+
+from cluster.core import Core
+from cluster.events import Level
+from gossip.members import Member
+from gossip.messages import Header
+
+EPOCH_MAX = 2**63 - 1
+"""What Redis can still count on from: it reads and writes epochs as signed here and there."""
+
+
+def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:
+    """Take over what a member's message says of epochs, and its replication offset."""
+    if core.current_epoch < header.current_epoch <= EPOCH_MAX:
+        core.current_epoch = header.current_epoch
+        core.out.changed(state=False)
+    # A replica sends its primary's config epoch, which its entry holds too, as in Redis.
+    if sender.config_epoch < header.config_epoch <= EPOCH_MAX:
+        sender.config_epoch = header.config_epoch
+        core.out.changed(state=False)
+    sender.offset = header.offset
+    sender.offset_ms = now_ms
+
+
+def greatest(core: Core) -> int:
+    """The greatest epoch that this node knows of."""
+    return max(core.current_epoch, *(member.config_epoch for member in core.members.values()))
+
+
+def bump(core: Core) -> bool:
+    """Take a new config epoch without asking anybody, unless this node's is the greatest there is already.
+
+    Returns whether it took one.
+    """
+    myself = core.myself
+    if myself.config_epoch and myself.config_epoch == greatest(core):
+        return False
+    _take_next(core)
+    core.out.log(Level.NOTICE, f"New configEpoch set to {myself.config_epoch}")
+    return True
+
+
+def resolve_collision(core: Core, sender: Member) -> None:
+    """Two primaries with one config epoch: the one with the smaller id takes a new one."""
+    myself = core.myself
+    if sender.config_epoch != myself.config_epoch or not sender.is_primary or not myself.is_primary:
+        return
+    if sender.id <= myself.id:
+        return
+    _take_next(core)
+    core.out.log(
+        Level.VERBOSE,
+        f"WARNING: configEpoch collision with node {sender.called}. configEpoch set to {myself.config_epoch}",
+    )
+
+
+def _take_next(core: Core) -> None:
+    core.current_epoch += 1
+    core.myself.config_epoch = core.current_epoch
+    core.out.changed(state=False)

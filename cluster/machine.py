@@ -1,0 +1,296 @@
+"""One node's part of the cluster as a pure state machine: `Cluster.step(event, now_ms)` gives what must be done.
+
+It composes gossip's machine (links, members, failure detection) with the rules of this floor: roles, claims to slots,
+epochs, the cluster's state. It knows no socket, file or clock; `node/bus.py` carries its effects out.
+"""
+
+from __future__ import annotations
+
+from cluster import claims, epochs, health, roles
+from cluster.core import Core
+from cluster.events import Deliver, Effect, Event, Tick
+from cluster.operations import Operations
+from cluster.settings import ClusterSettings
+from cluster.state import SavedNode, SavedState
+from cluster.views import BusCounters, ClusterView, NodeView
+from gossip.detector import count_reports
+from gossip.events import LinkId
+from gossip.ids import NodeId, RandomSource, ShardId, random_id
+from gossip.machine import Gossip
+from gossip.members import FAIL, HANDSHAKE, LIGHT_HEADER, MYSELF, PRIMARY, Link, Member
+from gossip.messages import Header, LightPublish, Message, NodeFlag, Publish, Update
+
+
+class Cluster(Core):
+    """The machine. Times are unix ms; they may come from a simulated clock.
+
+    Every method that returns effects has ended a step: carry them out, in order, before the next.
+    operations: what CLUSTER subcommands order. links_limit_exceeded: kept by the I/O.
+    """
+
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        random: RandomSource,
+        *,
+        now_ms: int,
+        node_id: NodeId | None = None,
+        shard_id: ShardId | None = None,
+    ) -> None:
+        """A node that knows nobody but itself."""
+        super().__init__(settings, random, now_ms)
+        myself = Member(
+            node_id or random_id(random),
+            flags=MYSELF | PRIMARY,
+            created_ms=now_ms,
+            shard_id=shard_id or ShardId(random_id(random)),
+        )
+        self.gossip = Gossip(
+            myself,
+            random,
+            self,
+            self.out,
+            timeout_ms=settings.node_timeout_ms,
+            learns_own_ip=not settings.announce_ip,
+        )
+        self.refresh_myself()
+        self.operations = Operations(self, self._finish)
+        self.links_limit_exceeded = 0
+        self._tells_role = False
+        self.out.persist = True
+
+    @classmethod
+    def from_saved(
+        cls, saved: SavedState, settings: ClusterSettings, random: RandomSource, *, now_ms: int
+    ) -> Cluster:
+        """The node that left this behind. Exactly one of the saved nodes must be flagged MYSELF."""
+        (own,) = [node for node in saved.nodes if node.flags & NodeFlag.MYSELF]
+        cluster = cls(settings, random, now_ms=now_ms, node_id=own.id, shard_id=own.shard_id)
+        cluster._restore(saved, own, now_ms)
+        return cluster
+
+    def _restore(self, saved: SavedState, own: SavedNode, now_ms: int) -> None:
+        self.myself.address = own.address
+        self.refresh_myself()
+        for node in saved.nodes:
+            if not node.flags & NodeFlag.HANDSHAKE:
+                self._restore_node(node, now_ms)
+        for node in saved.nodes:
+            if node.primary is not None and node.id in self.members:
+                self.gossip.members.set_primary(self.members[node.id], self.members.get(node.primary))
+        head = self.shard_head(self.myself)
+        if own.shard_id is None and head.shard_id is not None:
+            self.myself.shard_id = head.shard_id
+        self.slotmap.migrating.update(saved.migrating)
+        self.slotmap.importing.update(saved.importing)
+        self.current_epoch = saved.current_epoch
+        self.current_epoch = epochs.greatest(self)
+        self.last_vote_epoch = saved.last_vote_epoch
+        self.rejoining = any(node.pong_received_ms for node in saved.nodes)
+        self._tells_role = self.myself.is_replica
+        self.out.persist = False
+        self.out.reassess = True
+
+    def _restore_node(self, node: SavedNode, now_ms: int) -> None:
+        flags = int(node.flags)
+        if node.flags & NodeFlag.MYSELF:
+            member = self.myself
+            member.flags = flags & ~FAIL
+            self.refresh_myself()
+        else:
+            member = Member(
+                node.id,
+                node.address,
+                flags,
+                now_ms,
+                shard_id=node.shard_id,
+                hostname=node.hostname,
+                human_nodename=node.human_nodename,
+                client_ipv4=node.client_ipv4,
+                client_ipv6=node.client_ipv6,
+                # Times of another run of the clock say only that there was something.
+                ping_sent_ms=now_ms if node.ping_sent_ms else 0,
+                pong_received_ms=now_ms if node.pong_received_ms else 0,
+                fail_since_ms=now_ms if flags & FAIL else 0,
+            )
+            self.gossip.members.add(member)
+        member.config_epoch = node.config_epoch
+        self.assign(int.from_bytes(node.slots, "little"), member)
+
+    # Steps --------------------------------------------------------------------------------------------------------
+
+    def step(self, event: Event, now_ms: int) -> list[Effect]:
+        """Take in one event of the bus."""
+        is_tick = isinstance(event, Tick)
+        if is_tick and self._tells_role:
+            self._tells_role = False
+            if self.myself.primary is not None:
+                self.follow(self.myself.primary)
+        self.gossip.step(event, now_ms)
+        if is_tick and not self.ok:
+            self.out.reassess = True
+        return self._finish(now_ms)
+
+    def _finish(self, now_ms: int) -> list[Effect]:
+        if self.out.reassess:
+            self.out.reassess = False
+            health.reassess(self, now_ms)
+        self.refresh_served()
+        return self.out.finish()
+
+    def new_link(self) -> LinkId:
+        """The number for a connection that was accepted; LinkAccepted carries it."""
+        return self.gossip.new_link()
+
+    def reconfigure(self, settings: ClusterSettings, now_ms: int) -> list[Effect]:
+        """Go on with other settings. What others know of this node is told to them at once when it has changed."""
+        myself = self.myself
+        before = (myself.address, myself.hostname, myself.human_nodename, myself.client_ipv4, myself.client_ipv6)
+        if self.settings.announce_ip and not settings.announce_ip:
+            myself.address = type(myself.address)("", 0, 0)  # Peers will tell it by the address to which they connect.
+        self.settings = settings
+        self.gossip.timeout_ms = settings.node_timeout_ms
+        self.gossip.learns_own_ip = not settings.announce_ip
+        self.refresh_myself()
+        if before != (
+            myself.address, myself.hostname, myself.human_nodename, myself.client_ipv4, myself.client_ipv6
+        ):
+            self.out.changed(state=False)
+            self.gossip.broadcast_pong(now_ms)
+        self.out.reassess = True
+        return self._finish(now_ms)
+
+    def set_offset(self, offset: int) -> None:
+        """The replication offset that messages carry from now on, bytes."""
+        self.offset = offset
+
+    def publish(self, channel: bytes, message: bytes, sharded: bool) -> list[Effect]:
+        """Tell the other nodes, or with `sharded` those of this shard, of a PUBLISH done here."""
+        head = self.shard_head(self.myself)
+        receivers = [head, *head.replicas] if sharded else self.gossip.members.everyone
+        full: Publish | None = None
+        light = LightPublish(channel, message, sharded)
+        for member in receivers:
+            if member.link is None or member.flags & (HANDSHAKE | MYSELF):
+                continue
+            if member.flags & LIGHT_HEADER:
+                self.out.send(member.link.id, light)
+            else:
+                full = full or Publish(self.header(), channel, message, sharded)
+                self.out.send(member.link.id, full)
+        return self.out.finish()
+
+    # What gossip asks of the floor above ------------------------------------------------------------------------
+
+    def voters(self) -> int:
+        """How many primaries own slots."""
+        return self.slotmap.owner_count
+
+    def heard_epochs(self, sender: Member, header: Header, now_ms: int) -> None:
+        """Any message of a known node came."""
+        epochs.hear(self, sender, header, now_ms)
+
+    def heard_state(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
+        """A ping, pong or meet of a known node came."""
+        roles.hear(self, sender, header)
+        claims.hear(self, sender, header)
+
+    def heard(self, sender: Member, message: Message, link: Link, now_ms: int) -> None:
+        """Any other message came. Those of elections and of modules change nothing."""
+        if isinstance(message, Update):
+            claims.hear_update(self, message)
+        elif isinstance(message, Publish | LightPublish):
+            self.out.put(Deliver(message.channel, message.message, message.sharded))
+
+    def address_changed(self, member: Member) -> None:
+        """A member moved: replication follows its primary."""
+        if self.myself.primary is member:
+            self.follow(member)
+
+    def removed(self, member: Member) -> None:
+        """A member leaves: nobody owns its slots, and none is on the move to or from it."""
+        self.assign(self.slotmap.bits(member.id), None)
+        self.slotmap.close_with(member.id)
+
+    # Showing ------------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Primaries that own slots."""
+        return self.slotmap.owner_count
+
+    @property
+    def counters(self) -> BusCounters:
+        """Messages by type."""
+        return BusCounters(self.out.sent, self.out.received, self.links_limit_exceeded)
+
+    def member_of_link(self, link: LinkId) -> Member | None:
+        """To whom a link leads, as far as it is known."""
+        found = self.gossip.links.get(link)
+        return None if found is None else found.member
+
+    def failure_reports(self, node: NodeId, now_ms: int) -> int:
+        """How many others call the member unreachable. KeyError when it is unknown."""
+        return count_reports(self.members[node], now_ms, self.settings.node_timeout_ms)
+
+    def node_view(self, member: Member) -> NodeView:
+        """One member, to be shown."""
+        is_self = member is self.myself
+        return NodeView(
+            id=member.id,
+            address=member.address,
+            flags=NodeFlag(member.flags),
+            primary=None if member.primary is None else member.primary.id,
+            shard_id=member.shard_id,
+            hostname=member.hostname,
+            client_ipv4=member.client_ipv4,
+            client_ipv6=member.client_ipv6,
+            ping_sent_ms=member.ping_sent_ms,
+            pong_received_ms=member.pong_received_ms,
+            config_epoch=self.shard_head(member).config_epoch,
+            connected=is_self or member.link is not None,
+            slots=tuple(self.slotmap.slots_of(member.id)),
+            offset=self.offset if is_self else member.offset,
+        )
+
+    def view(self) -> ClusterView:
+        """Everything that CLUSTER commands show, as of now."""
+        return ClusterView(
+            nodes=tuple([self.node_view(member) for member in self.members.values()]),
+            cluster_ok=self.ok,
+            current_epoch=self.current_epoch,
+            migrating=dict(self.slotmap.migrating),
+            importing=dict(self.slotmap.importing),
+            tls_cluster=self.settings.tls_cluster,
+        )
+
+    def saved_state(self) -> SavedState:
+        """What nodes.conf must hold as of now."""
+        return SavedState(
+            nodes=tuple([self._saved_node(one) for one in self.members.values() if not one.flags & HANDSHAKE]),
+            current_epoch=self.current_epoch,
+            last_vote_epoch=self.last_vote_epoch,
+            migrating=dict(self.slotmap.migrating),
+            importing=dict(self.slotmap.importing),
+        )
+
+    def _saved_node(self, member: Member) -> SavedNode:
+        return SavedNode(
+            id=member.id,
+            address=member.address,
+            flags=NodeFlag(member.flags),
+            primary=None if member.primary is None else member.primary.id,
+            config_epoch=member.config_epoch,
+            shard_id=member.shard_id,
+            slots=self.slotmap.bitmap(member.id),
+            hostname=member.hostname,
+            human_nodename=member.human_nodename,
+            client_ipv4=member.client_ipv4,
+            client_ipv6=member.client_ipv6,
+            ping_sent_ms=member.ping_sent_ms,
+            pong_received_ms=member.pong_received_ms,
+            connected=member is self.myself or member.link is not None,
+        )
+
+
+__all__ = ["Cluster", "ClusterSettings"]

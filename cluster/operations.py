@@ -1,0 +1,224 @@
+"""What administrators order with CLUSTER subcommands, as far as the machine decides it.
+
+Each returns the effects and raises ClusterError with Redis's reply when it cannot be done; then nothing has changed.
+Which arguments are slots, and whether they are busy, `cluster/slots.py` says before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+
+from cluster import epochs, roles
+from cluster.core import Core
+from cluster.events import ClusterError, DataDropped, Effect, Level
+from cluster.slotmap import ALL_SLOTS, bits_of
+from gossip import handshake
+from gossip.ids import Address, NodeId, ShardId, random_id
+from gossip.members import Member
+
+_PORT_MAX = 65_535
+
+
+class Operations:
+    """The orders. finish: ends a step of the machine and gives its effects.
+
+    now_ms: unix ms. has_keys: whether the node holds any key.
+    """
+
+    def __init__(self, core: Core, finish: Callable[[int], list[Effect]]) -> None:
+        self._core = core
+        self._finish = finish
+
+    def _known(self, node: str, error: str = "ERR Unknown node {}") -> Member:
+        member = self._core.members.get(NodeId(node))
+        if member is None:
+            raise ClusterError(error.format(node))
+        return member
+
+    # Members ------------------------------------------------------------------------------------------------------
+
+    def meet(self, ip: str, port: int, bus_port: int, now_ms: int) -> list[Effect]:
+        """CLUSTER MEET: begin a handshake with the node there, unless one is going on."""
+        try:
+            normal = str(ip_address(ip))
+        except ValueError:
+            normal = ""
+        if not normal or not 0 < port <= _PORT_MAX or not 0 < bus_port <= _PORT_MAX:
+            raise ClusterError(f"ERR Invalid node address specified: {ip}:{port}")
+        handshake.start(self._core.gossip, Address(normal, port, bus_port), now_ms, meeting=True)
+        return self._finish(now_ms)
+
+    def forget(self, node: str, now_ms: int) -> list[Effect]:
+        """CLUSTER FORGET: drop a member and keep it out for a while, here and through gossip everywhere."""
+        core = self._core
+        member = core.members.get(NodeId(node))
+        if member is None:
+            if core.gossip.members.is_banned(NodeId(node), now_ms):
+                return []
+            raise ClusterError(f"ERR Unknown node {node}")
+        if member is core.myself:
+            raise ClusterError("ERR I tried hard but I can't forget myself...")
+        if core.myself.is_replica and core.myself.primary is member:
+            raise ClusterError("ERR Can't forget my master!")
+        core.gossip.forget(member, now_ms + core.settings.blacklist_ttl_s * 1000)
+        return self._finish(now_ms)
+
+    def replicate(self, node: str, has_keys: bool, now_ms: int) -> list[Effect]:
+        """CLUSTER REPLICATE: become a replica of that primary."""
+        core = self._core
+        primary = self._known(node)
+        if primary is core.myself:
+            raise ClusterError("ERR Can't replicate myself")
+        if primary.is_replica:
+            raise ClusterError("ERR I can only replicate a master, not a replica.")
+        if core.myself.is_primary and (core.myself.slot_count or has_keys):
+            raise ClusterError("ERR To set a master the node must be empty and without assigned slots.")
+        roles.replicate(core, primary)
+        return self._finish(now_ms)
+
+    def reset(self, hard: bool, has_keys: bool, now_ms: int) -> list[Effect]:
+        """CLUSTER RESET: forget everybody and every slot; hard: the own id, shard and epochs too."""
+        core = self._core
+        myself = core.myself
+        if myself.is_primary and has_keys:
+            raise ClusterError("ERR CLUSTER RESET can't be called with master nodes containing keys")
+        if myself.is_replica:
+            roles.become_primary(core, new_shard=True)
+            core.out.put(DataDropped())
+        core.slotmap.close_all()
+        core.assign(ALL_SLOTS, None)
+        for member in list(core.gossip.members.others()):
+            core.gossip.remove(member)
+        for link in list(core.gossip.links.values()):
+            core.gossip.drop_link(link)
+        core.rejoining = False
+        if hard:
+            core.current_epoch = core.last_vote_epoch = myself.config_epoch = 0
+            core.gossip.members.rename(myself, random_id(core.random))
+            myself.shard_id = ShardId(random_id(core.random))
+            core.out.log(Level.NOTICE, f"Node hard reset, now I'm {myself.id}")
+        core.out.changed()
+        return self._finish(now_ms)
+
+    # Slots --------------------------------------------------------------------------------------------------------
+
+    def add_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
+        """CLUSTER ADDSLOTS: own these slots, which nobody does. They are not importing any longer."""
+        core = self._core
+        bits = bits_of(slots)
+        for slot in [slot for slot in core.slotmap.importing if bits >> slot & 1]:
+            del core.slotmap.importing[slot]
+        core.assign(bits, core.myself)
+        return self._finish(now_ms)
+
+    def del_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
+        """CLUSTER DELSLOTS: in this node's eyes nobody owns these slots."""
+        self._core.assign(bits_of(slots), None)
+        return self._finish(now_ms)
+
+    def flush_slots(self, has_keys: bool, now_ms: int) -> list[Effect]:
+        """CLUSTER FLUSHSLOTS: own no slot."""
+        core = self._core
+        if has_keys:
+            raise ClusterError("ERR DB must be empty to perform CLUSTER FLUSHSLOTS.")
+        core.assign(core.slotmap.bits(core.myself.id), None)
+        return self._finish(now_ms)
+
+    def check_setslot(self) -> None:
+        """What CLUSTER SETSLOT refuses before it reads its arguments."""
+        if self._core.myself.is_replica:
+            raise ClusterError("ERR Please use SETSLOT only with masters.")
+
+    def set_slot_migrating(self, slot: int, to: str, now_ms: int) -> list[Effect]:
+        """SETSLOT MIGRATING: keys of this node's slot go to another primary; clients ask there for those gone."""
+        self.check_setslot()
+        core = self._core
+        if core.owner(slot) is not core.myself:
+            raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
+        core.slotmap.migrating[slot] = self._other_end(to).id
+        return self._slots_opened(now_ms)
+
+    def set_slot_importing(self, slot: int, source: str, now_ms: int) -> list[Effect]:
+        """SETSLOT IMPORTING: keys of another's slot come here and are served to those who are ASKING."""
+        self.check_setslot()
+        core = self._core
+        if core.owner(slot) is core.myself:
+            raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
+        core.slotmap.importing[slot] = self._other_end(source).id
+        return self._slots_opened(now_ms)
+
+    def set_slot_stable(self, slot: int, now_ms: int) -> list[Effect]:
+        """SETSLOT STABLE: the slot is not on the move."""
+        self.check_setslot()
+        self._core.slotmap.close(slot)
+        return self._slots_opened(now_ms)
+
+    def set_slot_node(self, slot: int, node: str, has_keys_in_slot: bool, now_ms: int) -> list[Effect]:
+        """SETSLOT NODE: that primary owns the slot. When it comes here and was importing, under a new epoch."""
+        self.check_setslot()
+        core = self._core
+        member = self._primary(self._known(node))
+        before = core.owner(slot)
+        if before is core.myself and member is not core.myself and has_keys_in_slot:
+            raise ClusterError(
+                f"ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+            )
+        if not has_keys_in_slot:
+            core.slotmap.migrating.pop(slot, None)
+        core.assign(1 << slot, member)
+        was_mine = before is core.myself and member is not core.myself
+        if was_mine and not core.myself.slot_count and core.settings.allow_replica_migration:
+            core.out.log(
+                Level.NOTICE, f"Configuration change detected. Reconfiguring myself as a replica of {member.called}"
+            )
+            roles.replicate(core, member)
+        if member is core.myself and slot in core.slotmap.importing:
+            if epochs.bump(core):
+                core.out.log(Level.NOTICE, f"configEpoch updated after importing slot {slot}")
+            core.slotmap.close(slot)
+            core.gossip.broadcast_pong(now_ms)
+        return self._slots_opened(now_ms)
+
+    def _other_end(self, node: str) -> Member:
+        return self._primary(self._known(node, "ERR I don't know about node {}"))
+
+    @staticmethod
+    def _primary(member: Member) -> Member:
+        if member.is_replica:
+            raise ClusterError("ERR Target node is not a master")
+        return member
+
+    def _slots_opened(self, now_ms: int) -> list[Effect]:
+        self._core.slotmap.version += 1
+        self._core.out.changed()
+        return self._finish(now_ms)
+
+    # Epochs -------------------------------------------------------------------------------------------------------
+
+    def bump_epoch(self, now_ms: int) -> tuple[bool, int, list[Effect]]:
+        """CLUSTER BUMPEPOCH: whether a new epoch was taken, the config epoch, the effects."""
+        bumped = epochs.bump(self._core)
+        return bumped, self._core.myself.config_epoch, self._finish(now_ms)
+
+    def set_config_epoch(self, epoch: int, now_ms: int) -> list[Effect]:
+        """CLUSTER SET-CONFIG-EPOCH: for nodes that are new and alone."""
+        core = self._core
+        if epoch < 0:
+            raise ClusterError(f"ERR Invalid config epoch specified: {epoch}")
+        if len(core.members) > 1:
+            raise ClusterError(
+                "ERR The user can assign a config epoch only when the node does not know any other node."
+            )
+        if core.myself.config_epoch:
+            raise ClusterError("ERR Node config epoch is already non-zero")
+        core.myself.config_epoch = epoch
+        core.current_epoch = max(core.current_epoch, epoch)
+        core.out.log(Level.NOTICE, f"configEpoch set to {epoch} via CLUSTER SET-CONFIG-EPOCH")
+        core.out.changed()
+        return self._finish(now_ms)
+
+    def save_config(self, now_ms: int) -> list[Effect]:
+        """CLUSTER SAVECONFIG."""
+        self._core.out.changed(state=False)
+        return self._finish(now_ms)

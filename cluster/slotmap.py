@@ -1,0 +1,147 @@
+"""Who owns which slot, as this node sees it, and which of its slots are on the move.
+
+The table answers by slot (every redirect asks) and by owner (every ping tells and compares): a list for the first, and
+one big integer an owner for the second, in which slot n is bit n, as in the bus's bitmap read little-endian. So claims
+of thousands of slots are compared and moved in a few operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cluster.slots import SlotRange, bitmap_to_ranges, bitmap_to_slots
+from gossip.ids import NodeId
+from gossip.messages import NO_SLOTS, SLOT_BITMAP_BYTES, SLOT_COUNT
+
+ALL_SLOTS = (1 << SLOT_COUNT) - 1
+FEW = 32
+"""Up to so many bits are found faster one by one."""
+
+
+def bits_of(slots: Iterable[int]) -> int:
+    """The integer in which exactly these slots' bits are set."""
+    bits = 0
+    for slot in slots:
+        bits |= 1 << slot
+    return bits
+
+
+def slots_in(bits: int) -> list[int]:
+    """The slots whose bits are set, ascending."""
+    if bits.bit_count() > FEW:
+        return bitmap_to_slots(bits.to_bytes(SLOT_BITMAP_BYTES, "little"))
+    slots = []
+    while bits:
+        slot = bits.bit_length() - 1
+        slots.append(slot)
+        bits ^= 1 << slot
+    slots.reverse()
+    return slots
+
+
+class SlotMap:
+    """One owner at most for each slot, and this node's open slots.
+
+    migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from.
+    unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
+    version: grows with every change.
+    """
+
+    def __init__(self) -> None:
+        self._owner: list[NodeId | None] = [None] * SLOT_COUNT
+        self._bits: dict[NodeId, int] = {}
+        self._bitmaps: dict[NodeId, bytes] = {}
+        self._ranges: dict[NodeId, list[SlotRange]] = {}
+        self.migrating: dict[int, NodeId] = {}
+        self.importing: dict[int, NodeId] = {}
+        self.unclaimed = 0
+        self.assigned = 0
+        self.version = 0
+
+    # Asking -------------------------------------------------------------------------------------------------------
+
+    def owner_of(self, slot: int) -> NodeId | None:
+        """The slot's owner."""
+        return self._owner[slot]
+
+    def owners(self) -> list[NodeId]:
+        """All that own at least one slot."""
+        return list(self._bits)
+
+    @property
+    def owner_count(self) -> int:
+        """How many nodes own slots: the cluster's size, by which majorities are counted."""
+        return len(self._bits)
+
+    def bits(self, node: NodeId) -> int:
+        """The node's slots as an integer."""
+        return self._bits.get(node, 0)
+
+    def count(self, node: NodeId) -> int:
+        """How many slots the node owns."""
+        return self._bits.get(node, 0).bit_count()
+
+    def bitmap(self, node: NodeId) -> bytes:
+        """The node's slots as the bus writes them."""
+        bits = self._bits.get(node)
+        if bits is None:
+            return NO_SLOTS
+        bitmap = self._bitmaps.get(node)
+        if bitmap is None:
+            bitmap = self._bitmaps[node] = bits.to_bytes(SLOT_BITMAP_BYTES, "little")
+        return bitmap
+
+    def slots_of(self, node: NodeId) -> list[SlotRange]:
+        """The node's slots as the fewest ranges, ascending."""
+        ranges = self._ranges.get(node)
+        if ranges is None:
+            ranges = self._ranges[node] = bitmap_to_ranges(self.bitmap(node))
+        return ranges
+
+    # Changing -----------------------------------------------------------------------------------------------------
+
+    def assign(self, bits: int, node: NodeId | None) -> set[NodeId]:
+        """Make `node` the owner of these slots; None: nobody. Returns all whose slots may differ now."""
+        owners = self._owner
+        before: set[NodeId | None] = set()
+        for slot in slots_in(bits):
+            before.add(owners[slot])
+            owners[slot] = node
+        touched = {owner for owner in before if owner is not None and owner != node}
+        for owner in touched:
+            self.assigned -= (self._bits[owner] & bits).bit_count()
+            self._set_bits(owner, self._bits[owner] & ~bits)
+        if node is not None and bits:
+            touched.add(node)
+            self.assigned += (bits & ~self._bits.get(node, 0)).bit_count()
+            self._set_bits(node, self._bits.get(node, 0) | bits)
+        self.unclaimed &= ~bits
+        self.version += 1
+        return touched
+
+    def close(self, slot: int) -> None:
+        """The slot is no longer on the move."""
+        self.migrating.pop(slot, None)
+        self.importing.pop(slot, None)
+        self.version += 1
+
+    def close_all(self) -> None:
+        """No slot is on the move any longer."""
+        self.migrating.clear()
+        self.importing.clear()
+        self.version += 1
+
+    def close_with(self, node: NodeId) -> None:
+        """Slots on the move to or from this node are not any longer: it is gone."""
+        for opened in (self.migrating, self.importing):
+            for slot in [slot for slot, other in opened.items() if other == node]:
+                del opened[slot]
+        self.version += 1
+
+    def _set_bits(self, node: NodeId, bits: int) -> None:
+        self._bitmaps.pop(node, None)
+        self._ranges.pop(node, None)
+        if bits:
+            self._bits[node] = bits
+        else:
+            self._bits.pop(node, None)

@@ -1,0 +1,78 @@
+"""What a ping says: the sender's own header, a few members drawn at random, everyone it suspects, and extensions.
+
+Redis's `clusterSendPing`: a tenth of the members but at least three, and on top all that are PFAIL, so that news of a
+failure needs no luck to travel.
+"""
+
+from __future__ import annotations
+
+from gossip.ids import NodeId, RandomSource
+from gossip.members import HANDSHAKE, LIGHT_HEADER, NOADDR, PFAIL, Member, MemberTable
+from gossip.messages import Extensions, GossipEntry, NodeFlag
+
+GOSSIP_LEAST = 3
+GOSSIP_SHARE = 10
+"""One in so many members goes into a ping."""
+
+_UNSPOKEN = HANDSHAKE | NOADDR
+
+
+def gossip_entry(member: Member) -> GossipEntry:
+    """What is told of a third node."""
+    address = member.address
+    return GossipEntry(
+        node=member.id,
+        ping_sent_s=member.ping_sent_ms // 1000,
+        pong_received_s=member.pong_received_ms // 1000,
+        ip=address.ip,
+        port=address.port,
+        bus_port=address.bus_port,
+        flags=NodeFlag(member.flags),
+        secondary_port=address.secondary_port,
+    )
+
+
+def choose_gossip(
+    members: MemberTable, receiver: Member | None, random: RandomSource, suspects: int
+) -> tuple[GossipEntry, ...]:
+    """The gossip section of a ping to `receiver` (None: not known yet). suspects: at most how many are PFAIL."""
+    available = len(members) - 2
+    wanted = min(max(len(members) // GOSSIP_SHARE, GOSSIP_LEAST), available)
+    chosen: list[Member] = []
+    tries = wanted * 3
+    while available > 0 and len(chosen) < wanted and tries > 0:
+        tries -= 1
+        member = members.draw(random)
+        flags = member.flags
+        if member is members.myself or member is receiver or flags & PFAIL:
+            continue
+        if flags & _UNSPOKEN or (member.link is None and not member.slot_count):
+            available -= 1
+        elif member not in chosen:
+            chosen.append(member)
+            available -= 1
+    if suspects:
+        chosen += [one for one in members if one.flags & (PFAIL | _UNSPOKEN) == PFAIL and one is not receiver]
+    return tuple([gossip_entry(member) for member in chosen])
+
+
+def own_extensions(members: MemberTable, receiver: Member, now_ms: int) -> Extensions:
+    """What this node says of itself besides the header, to a receiver that understands extensions.
+
+    Clients' addresses go to those alone that also take light headers: extension 4 means another thing to Redis 8, which
+    reads more bytes than an address has.
+    """
+    myself = members.myself
+    takes_addresses = receiver.flags & LIGHT_HEADER
+    forgotten: tuple[tuple[NodeId, int], ...] = ()
+    if members.blacklist:
+        members.expire_bans(now_ms)
+        forgotten = tuple((node, -(-(until - now_ms) // 1000)) for node, until in members.blacklist.items())
+    return Extensions(
+        hostname=myself.hostname,
+        human_nodename=myself.human_nodename,
+        shard_id=myself.shard_id,
+        forgotten=forgotten,
+        client_ipv4=myself.client_ipv4 if takes_addresses else None,
+        client_ipv6=myself.client_ipv6 if takes_addresses else None,
+    )
