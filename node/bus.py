@@ -58,6 +58,7 @@ def cluster_settings(config: Config) -> ClusterSettings:
         require_full_coverage=config.cluster_require_full_coverage,
         allow_reads_when_down=config.cluster_allow_reads_when_down,
         allow_pubsubshard_when_down=config.cluster_allow_pubsubshard_when_down,
+        allow_replica_migration=config.cluster_allow_replica_migration,
         replica_no_failover=config.cluster_replica_no_failover,
         link_sendbuf_limit=config.cluster_link_sendbuf_limit,
         blacklist_ttl_s=config.cluster_blacklist_ttl,
@@ -147,7 +148,7 @@ class Bus:
             events.RoleChanged: self._role_changed,
             events.SlotsLost: self._slots_lost,
             events.DataDropped: self._data_dropped,
-            events.StateChanged: self._state_changed,
+            events.StateChanged: lambda effect: None,  # Logged already, and `served` tells the rest.
             events.Deliver: self._deliver,
         }
         for name in _FOLLOWED_SETTINGS:
@@ -160,10 +161,6 @@ class Bus:
         port = self._cluster.settings.bus_port
         self._listeners = await open_listeners(self._loop, hosts, port, self._accept, config.tcp_backlog, "cluster bus")
         self._persist(events.Persist())
-        myself = self._cluster.myself
-        primary = self._cluster.members.get(myself.primary) if myself.primary is not None else None
-        if primary is not None and primary.address.ip:
-            self._node.replication.follow(primary.address.ip, primary.address.port)
         self.tick(self._node.now_ms)
 
     def close(self) -> None:
@@ -183,7 +180,7 @@ class Bus:
             for link in list(self._links.values()):
                 if link.unsent_bytes > limit:
                     log.warning("Freeing outbound cluster link: its unsent bytes exceed cluster-link-sendbuf-limit")
-                    self._cluster.counters_of_io.links_limit_exceeded += 1
+                    self._cluster.links_limit_exceeded += 1
                     link.abort()
         self.step(events.Tick())
 
@@ -294,9 +291,6 @@ class Bus:
     def _data_dropped(self, effect: events.DataDropped) -> None:
         self._node.flush(self._node.databases, lazily=False)
 
-    def _state_changed(self, effect: events.StateChanged) -> None:
-        log.log(NOTICE, "Cluster state changed: %s", "ok" if effect.ok else "fail")
-
     def _deliver(self, effect: events.Deliver) -> None:
         self._node.deliver(effect.channel, effect.message, effect.sharded)
 
@@ -322,6 +316,7 @@ _FOLLOWED_SETTINGS = (
     "cluster-require-full-coverage",
     "cluster-allow-reads-when-down",
     "cluster-allow-pubsubshard-when-down",
+    "cluster-allow-replica-migration",
     "cluster-replica-no-failover",
     "cluster-link-sendbuf-limit",
     "cluster-blacklist-ttl",
