@@ -4,6 +4,8 @@
     redis.run("SET", "k", "v", "PX", 20)
     redis.advance(21)
     assert redis.run("GET", "k") is None
+
+`Harness(clustered=True)` is a cluster of one node that owns all slots; `Harness(cluster=...)` takes a machine of your own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cluster.events import Tick
+from cluster.machine import Cluster
+from cluster.settings import ClusterSettings
+from cluster.views import LinkView
+from gossip.messages import SLOT_COUNT
 from node import resp
 from node.client import Client
 from node.config import Config
@@ -46,11 +53,25 @@ class RecordingIO:
     def resume_clients(self) -> None:
         self.asked.append(("resume_clients",))
 
-    def link_stats(self) -> list[dict[str, Any]]:
+    def link_views(self) -> list[LinkView]:
         return []
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.asked.append(("call_later", delay_ms))
+
+
+CLUSTER_SETTINGS = ClusterSettings(port=7000, bus_port=17000, announce_ip="127.0.0.1")
+_BEFORE_MS = 10_000
+"""A cluster that has just got its slots waits up to 5 s before it calls itself ok: it got them this long ago."""
+
+
+def lone_cluster(seed: int = 1) -> Cluster:
+    """The machine of a cluster of one node that owns all slots, in state ok."""
+    cluster = Cluster(CLUSTER_SETTINGS, random.Random(seed), now_ms=START_MS - _BEFORE_MS)
+    cluster.operations.add_slots(range(SLOT_COUNT), START_MS - _BEFORE_MS)
+    cluster.step(Tick(), START_MS)
+    assert cluster.ok
+    return cluster
 
 
 def encoded(arg: object) -> bytes:
@@ -61,12 +82,23 @@ def encoded(arg: object) -> bytes:
 class Harness:
     """One node and one client of it. `io.asked` lists what the node asked of the process around it."""
 
-    def __init__(self, *, seed: int = 1, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        settings: dict[str, str] | None = None,
+        clustered: bool = False,
+        cluster: Cluster | None = None,
+    ) -> None:
         config = Config()
+        if clustered and cluster is None:
+            cluster = lone_cluster(seed)
+        if cluster is not None:
+            config.load("cluster-enabled", ["yes"])
         for name, value in (settings or {}).items():
             config.load(name, [value])
         self.io = RecordingIO()
-        self.node = Node(config, self.io, random.Random(seed), START_MS)
+        self.node = Node(config, self.io, random.Random(seed), START_MS, cluster=cluster)
         self.client = self.node.new_client()
 
     def run(self, *args: object) -> resp.Reply:
