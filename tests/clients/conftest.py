@@ -1,0 +1,72 @@
+"""Six nodes for all client tests of a session, started by the real launcher and ended as a user ends them.
+
+HASHSLOT_TEST_PORT=7000 runs the same tests against a cluster that runs already: a real one is the judge of the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.clients.up import Up
+
+BIG = bytes(range(256)) * 40960
+"""10 MiB with every byte value in it."""
+RUN = secrets.token_hex(4)
+"""In every key, so that a second run on the same cluster does not meet the first one's."""
+
+
+@dataclass(frozen=True)
+class SixNodes:
+    """Where the cluster is. ours: whether it is hashslot's."""
+
+    port: int
+    ours: bool
+
+    @property
+    def ports(self) -> list[int]:
+        return list(range(self.port, self.port + 6))
+
+
+@pytest.fixture(scope="session")
+def six_nodes() -> Iterator[SixNodes]:
+    """Three primaries, a replica each, usable. Afterwards Ctrl-C must leave nothing running."""
+    if port := os.environ.get("HASHSLOT_TEST_PORT"):
+        yield SixNodes(int(port), ours=False)
+        return
+    with Up() as cluster:
+        yield SixNodes(cluster.port, ours=True)
+        died = [pid for pid in cluster.node_pids if pid not in cluster.children()]
+        assert not died, f"nodes died under the clients: {cluster.text()}"
+        assert cluster.finish() == 0, cluster.text()
+        cluster.assert_nothing_left()
+
+
+def _missing(text: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def library(name: str, package: str) -> Any:
+    """A client library; missing, it fails the test in CI and skips it elsewhere."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _missing(f"{name} is missing: pip install {package}")
+
+
+def tool(name: str, package: str) -> str:
+    """The path of a program; missing, it fails the test in CI and skips it elsewhere."""
+    found = shutil.which(name)
+    if found is None:
+        _missing(f"{name} is missing: apt-get install {package}")
+        raise AssertionError
+    return found
