@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from node import resp
 
 if TYPE_CHECKING:
+    from node.gate import Deferred
     from node.keyspace import Database
 
 
@@ -37,6 +38,7 @@ class Unusual(IntFlag):
     TRACKED = 4096
     OUT_OF_MEMORY = 8192
     TOO_FEW_REPLICAS = 16384
+    NOTED = 32768
 
 
 class Client:
@@ -54,6 +56,7 @@ class Client:
         "database",
         "encode",
         "id",
+        "is_monitor",
         "is_primary",
         "is_replica",
         "last_command",
@@ -73,6 +76,7 @@ class Client:
         "unix",
         "unusual",
         "user",
+        "waits_for",
         "arg_bytes",
         "commands",
         "ip",
@@ -110,6 +114,9 @@ class Client:
         self.is_primary = False
         """The link from our primary, whose commands are obeyed without question."""
         self.is_replica = False
+        self.is_monitor = False
+        self.waits_for: Deferred | None = None
+        """The reply without which no further request of this client is run (blocking commands)."""
         self.closing = False
         """Close once what has been written is out."""
         self.last_command = ""
@@ -127,10 +134,32 @@ class Client:
         self.close: Callable[[], None] = _nothing
         """End the connection at once."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the client is on this machine: a unix socket or a loopback address."""
+        return self.unix or self.ip == "::1" or self.ip.startswith("127.") or self.ip.startswith("::ffff:127.")
+
     def set_protocol(self, version: int) -> None:
         """2 or 3 (HELLO)."""
         self.resp = version
-        self.encode = resp.encode3 if version == 3 else resp.encode2
+        self._choose_encoder()
+
+    def set_replies(self, mode: str) -> None:
+        """CLIENT REPLY: "on", "off", or "skip" for leaving out the next reply (and the one to SKIP itself)."""
+        self.mark(Unusual.REPLY_OFF, mode == "off" or (mode == "skip" and bool(self.unusual & Unusual.REPLY_OFF)))
+        self.reply_skip = 2 if mode == "skip" and not self.unusual & Unusual.REPLY_OFF else 0
+        self._choose_encoder()
+
+    def _choose_encoder(self) -> None:
+        plain = resp.encode3 if self.resp == 3 else resp.encode2
+        self.encode = self._encode_nothing if self.reply_skip else plain
+
+    def _encode_nothing(self, value: resp.Reply) -> bytes:
+        """Stands in for the encoder while replies are left out: that costs nothing when none are."""
+        self.reply_skip -= 1
+        if not self.reply_skip:
+            self._choose_encoder()
+        return b""
 
     def mark(self, why: Unusual, holds: bool) -> None:
         """Set or clear one reason for the slow way."""
@@ -138,7 +167,7 @@ class Client:
 
     def push(self, message: resp.Push) -> None:
         """Send an out-of-band message."""
-        self.send(self.encode(message))
+        self.send(resp.encode3(message) if self.resp == 3 else resp.encode2(message))
 
 
 def _nowhere(data: bytes) -> None:

@@ -96,6 +96,12 @@ class ReplyGate:
         self.fsynced_offset = offset
         self._release()
 
+    def time_out(self, deferred: Deferred) -> bool:
+        """Answer as if the deadline had passed now (CLIENT UNBLOCK). False when nobody waits for it here."""
+        found = [waiting for waiting in self._waiting if waiting.deferred is deferred]
+        self._answer(found)
+        return bool(found)
+
     def abandon(self, deferred: Deferred) -> None:
         """The client is gone."""
         self._waiting = [waiting for waiting in self._waiting if waiting.deferred is not deferred]

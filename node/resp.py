@@ -14,7 +14,7 @@ Handlers return plain Python values and this module decides how each looks on th
 | list, tuple         | array                 | array                           |
 | Pairs               | array of pairs        | flat array                      |
 | dict                | map                   | flat array                      |
-| set, frozenset      | set                   | array                           |
+| set, OrderedSet     | set                   | array                           |
 | Verbatim            | verbatim string       | bulk string                     |
 | BigNumber           | big number            | bulk string                     |
 | Attributed          | attribute, then value | value                           |
@@ -47,6 +47,12 @@ NULL_ARRAY: Final = _NullArray()
 
 class Pairs(list[Any]):
     """A flat list a, b, a, b whose neighbours belong together: RESP3 nests each pair, RESP2 leaves it flat."""
+
+    __slots__ = ()
+
+
+class OrderedSet(list[Any]):
+    """Distinct values that leave in this order, and that need not be hashable."""
 
     __slots__ = ()
 
@@ -207,6 +213,7 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     Push: _array2,
     set: _array2,
     frozenset: _array2,
+    OrderedSet: _array2,
     dict: _map2,
     bool: lambda value: b":1\r\n" if value else b":0\r\n",
     float: lambda value: bulk(format_double(value)),
@@ -227,6 +234,7 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     Push: _push3,
     set: _set3,
     frozenset: _set3,
+    OrderedSet: _set3,
     dict: _map3,
     bool: lambda value: b"#t\r\n" if value else b"#f\r\n",
     float: lambda value: b",%b\r\n" % format_double(value),

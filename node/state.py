@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from cluster.machine import Cluster
 from cluster.views import LinkView
 from gossip.ids import RandomSource, random_id
-from node import resp
+from node import redirection, resp
+from node.access import AccessNotes
 from node.client import Client, Unusual
 from node.commands import GROUPS
 from node.config import Config
 from node.context import Context, Observer
 from node.errors import CommandError
 from node.executor import Executor
-from node.gate import ReplyGate
+from node.gate import Deferred, ReplyGate
 from node.keyspace import Database, ExpirySweep, Keys
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
@@ -33,6 +34,21 @@ COMMANDS = CommandTable(GROUPS)
 
 
 _ALWAYS_COUNTED_NS = 200_000
+
+
+def without_passwords(args: Args) -> Args:
+    """A request as others may see it: what AUTH and HELLO AUTH say is "(redacted)"."""
+    name = args[0].lower()
+    if name == b"auth":
+        return [args[0]] + [b"(redacted)"] * (len(args) - 1)
+    if name == b"hello" and len(args) > 4:
+        shown = list(args)
+        for at in range(2, len(args) - 2):
+            if args[at].lower() == b"auth":
+                shown[at + 1 : at + 3] = [b"(redacted)"] * 2
+                break
+        return shown
+    return args
 
 
 class NodeIO(Protocol):
@@ -141,12 +157,16 @@ class Node:
         self.dirty = 0
         """Changes since the last save (INFO rdb_changes_since_last_save)."""
         self.last_save_ms = now_ms
+        self.closing: Deferred | None = None
+        """A SHUTDOWN that waits for replicas to catch up."""
         self.replication = Replication(self)
         self.myself = Client(0, self.databases[0], now_ms)
         """Stands for the node itself where it acts on its own: active expiry, DEBUG."""
         self.context = Context(self, self.myself, self.databases[0])
         self.context.now_ms = now_ms
+        self.access = AccessNotes(self)
         self.executor = Executor(self)
+        config.on_change("requirepass", self._password_changed)
 
     # Time ---------------------------------------------------------------------------------------------------------
 
@@ -174,9 +194,21 @@ class Node:
     def forget_client(self, client: Client) -> None:
         """The connection is gone."""
         self.clients.pop(client.id, None)
+        self.stop_monitoring(client)
+        self.gate.replica_gone(client.id)
+
+    def _password_changed(self, password: str) -> None:
+        """Without a password nobody has to log in any more; a new one concerns only who connects from now on."""
+        if not password:
+            for client in self.clients.values():
+                client.authenticated = True
+                client.mark(Unusual.UNAUTHENTICATED, False)
+
+    def stop_monitoring(self, client: Client) -> None:
+        """This client shall not see requests any more (RESET, or it is gone)."""
+        client.is_monitor = False
         self.monitors.pop(client.id, None)
         self.mark(Unusual.MONITORED, bool(self.monitors))
-        self.gate.replica_gone(client.id)
 
     def mark(self, why: Unusual, holds: bool) -> None:
         """Set or clear one reason for every client to take the slow way."""
@@ -208,8 +240,9 @@ class Node:
     def monitor(self, client: Client, args: Args) -> None:
         """Show a request to those who sent MONITOR."""
         seconds, ms = divmod(self.now_ms, 1000)
-        shown = b" ".join(resp.quoted(arg) for arg in args)
-        line = b"%d.%06d [%d %b] %b" % (seconds, ms * 1000, client.database.index, client.address.encode(), shown)
+        shown = b" ".join(resp.quoted(arg) for arg in without_passwords(args))
+        address = f"unix:{self.config.unixsocket}" if client.unix else client.address
+        line = b"%d.%06d [%d %b] %b" % (seconds, ms * 1000, client.database.index, address.encode(), shown)
         for watcher in self.monitors.values():
             watcher.send(b"+%b\r\n" % line)
 
@@ -236,6 +269,15 @@ class Node:
         """One byte a slot, 1 where this node serves the slot with nothing more to ask."""
         assert self.cluster is not None
         return self.cluster.served
+
+    def route(
+        self, client: Client, command: Command, keys: Sequence[bytes], slot: int, *, asking: bool
+    ) -> None:
+        """Return when a request for a slot that is not simply served may be served here all the same.
+
+        CommandError otherwise: MOVED, ASK, TRYAGAIN or CLUSTERDOWN.
+        """
+        redirection.check(self, client, command, keys, slot, asking=asking)
 
     def may_expire(self) -> bool:
         """Whether this node decides itself that keys are gone: not on a replica, nor while writes are paused."""

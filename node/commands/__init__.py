@@ -2,18 +2,21 @@
 
 from node.commands import (
     client,
-    cluster,
+    cluster_slots,
     config,
     connection,
     debug,
+    expiry,
     generic,
     hashes,
     introspection,
+    objects,
     replication,
     server,
     strings,
     strings_numbers,
     strings_parts,
+    transfer,
 )
 
 GROUPS = [
@@ -22,6 +25,9 @@ GROUPS = [
     strings_numbers.group,
     hashes.group,
     generic.group,
+    expiry.group,
+    transfer.group,
+    objects.group,
     connection.group,
     client.group,
     server.group,
@@ -30,5 +36,5 @@ GROUPS = [
     debug.group,
     replication.group,
     replication.wait_group,
-    cluster.group,
+    cluster_slots.group,
 ]

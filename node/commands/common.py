@@ -1,0 +1,42 @@
+"""What several of the key and server commands have in common, beside `node.arguments`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node import errors
+from node.errors import CommandError
+from node.keyspace import Database
+from node.numbers import INT_MAX, INT_MIN, parse_int
+from node.persistence.options import EncodingLimits, SaveOptions
+
+if TYPE_CHECKING:
+    from node.context import Context
+    from node.state import Node
+
+
+def small_integer(text: bytes) -> int:
+    """An argument that has to fit a C int."""
+    value = parse_int(text)
+    if value is None or not INT_MIN <= value <= INT_MAX:
+        raise CommandError(errors.NOT_AN_INTEGER)
+    return value
+
+
+def database_at(node: Node, index: int) -> Database:
+    """The database of that number; CommandError when there is none."""
+    if not 0 <= index < len(node.databases):
+        raise CommandError(errors.INVALID_DB)
+    return node.databases[index]
+
+
+def save_options(node: Node) -> SaveOptions:
+    """How values are written to payloads, by the settings of this node."""
+    config = node.config
+    limits = EncodingLimits(config.hash_max_listpack_entries, config.hash_max_listpack_value)
+    return SaveOptions(limits, compress=config.rdbcompression)
+
+
+def removal_of(ctx: Context) -> bytes:
+    """The command by which the removal of a key whose time has come is told."""
+    return b"UNLINK" if ctx.node.config.lazyfree_lazy_expire else b"DEL"
