@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
 from collections import deque
+from time import time_ns
 from typing import TYPE_CHECKING, cast
 
 from node import resp
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._waits_for: Deferred | None = None
         self._congested = False
         self._transport: asyncio.Transport
-        node.set_time(time.time_ns() // 1_000_000)
+        node.set_time(time_ns() // 1_000_000)
         self.client = node.new_client()
         self.client.unix = unix
         self.client.send = self._send
@@ -118,29 +118,27 @@ class Connection(asyncio.Protocol):
         self.client.output_bytes = self._transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
+        began_ns = time_ns()
         node = self._node
-        client = self.client
-        node.context.now_ms = client.last_seen_ms = time.time_ns() // 1_000_000
+        node.context.now_ms = self.client.last_seen_ms = began_ns // 1_000_000
         stats = node.stats
         stats.net_input_bytes += len(data)
         stats.total_reads_processed += 1
-        client.bytes_in += len(data)
         parser = self._parser
         requests = parser.feed(data)
         if parser.error is not None or parser.limited or self._kept_requests or self._waits_for is not None:
             self._serve_carefully(requests)
         elif requests:
-            self._serve(requests)
+            self._serve(requests, began_ns)
         else:
             self._check_query()
 
     # Requests -----------------------------------------------------------------------------------------------------
 
-    def _serve(self, requests: list[Args]) -> None:
-        """Run requests and write their replies in one go."""
+    def _serve(self, requests: list[Args], began_ns: int) -> None:
+        """Run requests and write their replies in one go. began_ns: since when they have been worked on."""
         client = self.client
         execute = self._execute
-        began_ns = time.perf_counter_ns()
         out: list[bytes] = []
         append = out.append
         for at, request in enumerate(requests):
@@ -168,14 +166,19 @@ class Connection(asyncio.Protocol):
                 append(client.encode(CommandError("ERR internal error, see the log of this node")))
             if client.closing:
                 break
+        node = self._node
         if requests:
-            self._node.count_requests(requests, time.perf_counter_ns() - began_ns)
+            node.count_requests(requests, time_ns() - began_ns)
         if out:
-            self._write(out[0] if len(out) == 1 else b"".join(out))
+            data = out[0] if len(out) == 1 else b"".join(out)
+            if self._held:
+                self._held.append(data)
+            elif data:
+                self._send(data)
         if client.closing:
             self._finish()
-        if self._node.replication.feeding:
-            self._node.replication.flush()
+        if node.replication.feeding:
+            node.replication.flush()
 
     def _serve_carefully(self, requests: list[Args]) -> None:
         """As `_serve`, for a client that is not authenticated, waits for something, or has sent what is no request."""
@@ -186,7 +189,7 @@ class Connection(asyncio.Protocol):
             self._check_query()
             return
         while requests:
-            self._serve(requests)
+            self._serve(requests, time_ns())
             if self.client.closing or self._is_held_up():
                 return  # `resume` comes back to what is behind.
             parser.limited = not self.client.authenticated
@@ -234,7 +237,6 @@ class Connection(asyncio.Protocol):
         stats = self._node.stats
         stats.net_output_bytes += len(data)
         stats.total_writes_processed += 1
-        self.client.bytes_out += len(data)
         self._transport.write(data)
         if self._congested:
             self._check_output()
