@@ -6,7 +6,7 @@ for those that go, `wrote` so that it knows what Redis would call its encoding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gossip.ids import RandomSource
@@ -85,10 +85,13 @@ class Hash:
             )
         return self.table
 
-    def wrote(self, texts: Iterable[bytes], limits: HashLimits) -> None:
-        """These fields and values were just written; to be called while `table` is not True."""
-        too_many = len(self.fields) > limits.hash_max_listpack_entries
-        if too_many or max(map(len, texts)) > limits.hash_max_listpack_value:
+    def wrote(self, texts: Sequence[bytes], limits: HashLimits) -> None:
+        """These fields and values were just written; to be called while `table` is not True.
+
+        As in Redis 7.2 more pairs in one request than a listpack takes make a table, whether or not fields repeat.
+        """
+        size = max(len(self.fields), len(texts) >> 1)
+        if size > limits.hash_max_listpack_entries or max(map(len, texts)) > limits.hash_max_listpack_value:
             self.table = True
 
     def encoding(self, limits: HashLimits) -> str:
