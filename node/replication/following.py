@@ -16,6 +16,7 @@ from node import resp
 from node.client import Client, Unusual
 from node.errors import CommandError, ProtocolError
 from node.keyspace import Database
+from node.logs import NOTICE
 from node.persistence.records import Aux, Key, Record
 from node.replication import replica
 from node.replication.replica import Introduction, Session, Step
@@ -29,6 +30,7 @@ log = logging.getLogger("hashslot")
 
 COMMANDS_PER_SLICE = 256
 """Commands of the stream applied before others have their turn."""
+_NUDGES = 10
 _RETRY_FIRST_MS = 20
 _RETRY_MAX_MS = 1000
 
@@ -61,6 +63,7 @@ class Following:
         self._sync_read = 0
         self._sync_size = 0
         self._stopped = False
+        self._nudges = 0
         self._has_history = replication.backlog is not None
         """Whether our data is a point of a history that the primary may know."""
         self._last_io_ms = node.now_ms
@@ -116,7 +119,7 @@ class Following:
         if self._stopped:
             return
         if self._session is not None and reason:
-            log.info("Connection with master lost: %s", reason)
+            log.log(NOTICE, "Connection with master lost: %s", reason)
         if self.connected:
             self._down_since_ms = self._node.now_ms
             self.retry_ms = _RETRY_FIRST_MS
@@ -160,12 +163,13 @@ class Following:
                 if self._send is not None:
                     self._send(data)
             case replica.Streamed(data):
+                self._nudges = 0
                 self._parser.feed(data)
             case replica.Loaded(records, read, size):
                 self._sync_read, self._sync_size = read, size
                 self._load(records)
             case replica.FullResync():
-                log.info("Full resync from master: %s:%d", event.replid, event.offset)
+                log.log(NOTICE, "Full resync from master: %s:%d", event.replid, event.offset)
                 self.state = "sync"
                 self._sync = event
                 self._sync_read = self._sync_size = 0
@@ -174,7 +178,7 @@ class Following:
             case replica.Complete():
                 self._take_over()
             case replica.Continue(replid):
-                log.info("Successful partial resynchronization with master.")
+                log.log(NOTICE, "Successful partial resynchronization with master.")
                 self._replication.renamed(replid or self._replication.id)
                 self._replication.open_backlog()
                 self._follow_stream()
@@ -205,7 +209,8 @@ class Following:
         self._fresh = []
         self._sync = None
         self._has_history = True
-        log.info("MASTER <-> REPLICA sync: Finished with success")
+        self._nudges = _NUDGES
+        log.log(NOTICE, "MASTER <-> REPLICA sync: Finished with success")
         self._follow_stream()
 
     def _follow_stream(self) -> None:
@@ -278,6 +283,16 @@ class Following:
         """Tell the primary how far we are."""
         if self.client is not None and self._send is not None:
             self._send(resp.request([b"REPLCONF", b"ACK", b"%d" % self._replication.offset]))
+
+    def nudge(self) -> None:
+        """Ten times a second: acknowledge again while nothing has come since a full sync.
+
+        A primary that sends the `$EOF:` form begins the stream at our first acknowledgement, but Redis does not heed one
+        that comes before it has noticed the end of its child, and the next regular one is a second away.
+        """
+        if self._nudges and self.connected:
+            self._nudges -= 1
+            self.acknowledge()
 
     # Time, telling ------------------------------------------------------------------------------------------------
 

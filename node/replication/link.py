@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from node.connection import keep_alive
 
@@ -77,14 +77,13 @@ class _Protocol(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        plain = transport.get_extra_info("socket")
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not derived from it
+        plain = self._transport.get_extra_info("socket")
         if plain is not None:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(plain, self._link.node.config.tcp_keepalive)
         self._now()
-        self._link.following.connected_to(transport.write, self._close)
+        self._link.following.connected_to(self._transport.write, self._close)
 
     def _now(self) -> None:
         self._link.node.set_time(time.time_ns() // 1_000_000)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gossip.ids import random_id
 from node.client import Unusual
+from node.logs import NOTICE
 from node.persistence.options import EncodingLimits, SaveOptions, rdb_version_for_replica
 from node.persistence.rdb import standard_aux
 from node.replication.fullsync import FullSync
@@ -150,7 +151,7 @@ class PrimarySide:
         peer.streaming = True
         known = b" " + self._replication.id.encode() if peer.announced.psync2 else b""
         peer.client.send(b"+CONTINUE%b\r\n%b" % (known, missed))
-        log.info("Partial resynchronization with replica %s:%d: %d bytes.", *peer.address, len(missed))
+        log.log(NOTICE, "Partial resynchronization with replica %s:%d: %d bytes.", *peer.address, len(missed))
         return True
 
     def _begin(self, members: list[Peer], keys: bool) -> None:
@@ -168,7 +169,7 @@ class PrimarySide:
             peer.progress_ms = node.now_ms
             if peer.wants is not None:
                 peer.client.send(b"+FULLRESYNC %b %d\r\n" % (replication.id.encode(), offset))
-            log.info("Full resync with replica %s:%d from offset %d.", *peer.address, offset)
+            log.log(NOTICE, "Full resync with replica %s:%d from offset %d.", *peer.address, offset)
         mark = random_id(node.random).encode()
         self._syncs.append(FullSync(walk, members, mark, offset, self._payload_sent))
         replication.stream_restarts()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gossip.ids import random_id
 from node import resp
 from node.client import Unusual
+from node.logs import NOTICE
 from node.replication.backlog import Backlog
 from node.replication.following import Following
 from node.replication.primary import PrimarySide
@@ -176,7 +177,7 @@ class Replication:
         self.refresh()
         node.config.load("replicaof", [host, str(port)])
         node.io.follow(host, port)
-        log.info("REPLICAOF %s:%d enabled", host, port)
+        log.log(NOTICE, "REPLICAOF %s:%d enabled", host, port)
 
     def stop_following(self) -> None:
         """Be a primary. Replicas that followed the same stream may go on with us: the old id stays valid up to here."""
@@ -196,7 +197,7 @@ class Replication:
         node.mark(Unusual.REPLICA, False)
         self.refresh()
         node.config.load("replicaof", ["no", "one"])
-        log.info("MASTER MODE enabled")
+        log.log(NOTICE, "MASTER MODE enabled")
 
     def adopt(self, replid: str, offset: int) -> None:
         """A full sync is complete: our data is this point of that history. Our own replicas have to begin anew."""
@@ -235,6 +236,8 @@ class Replication:
     def tick(self, now_ms: int) -> None:
         """Ten times a second, or as often as wanted: what has to be done once a second is done once a second."""
         self.flush()
+        if self.following is not None:
+            self.following.nudge()
         if now_ms - self._ticked_ms < _TICK_MS and now_ms >= self._ticked_ms:
             return
         self._ticked_ms = now_ms
@@ -249,7 +252,11 @@ class Replication:
         idle_ms = now_ms - self.primary.last_seen_ms
         ttl_ms = config.repl_backlog_ttl * 1000
         if self.feeding and not self.primary.peers and ttl_ms and idle_ms > ttl_ms:
-            log.info("Replication backlog freed after %d seconds without connected replicas.", config.repl_backlog_ttl)
+            log.log(
+                NOTICE,
+                "Replication backlog freed after %d seconds without connected replicas.",
+                config.repl_backlog_ttl,
+            )
             self.close_backlog()
 
     def client_gone(self, client: Client) -> None:
