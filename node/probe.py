@@ -16,18 +16,21 @@ class Probe:
         self._socket: socket.socket | None = None
 
     def facts(self) -> dict[str, str]:
-        """The fields of CLUSTER INFO and INFO replication; {} when the node does not answer (yet)."""
+        """The fields of CLUSTER INFO and INFO replication, and `slots`; {} when the node does not answer (yet)."""
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(self._address, timeout=1.0)
                 if self._password:
                     self._ask([b"AUTH", self._password.encode()])
             text = self._ask([b"CLUSTER", b"INFO"]) + self._ask([b"INFO", b"replication"])
+            nodes = self._ask([b"CLUSTER", b"NODES"])
         except OSError:
             self.close()
             return {}
         pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-        return {name: value for name, _, value in pairs}
+        facts = {name: value for name, _, value in pairs}
+        own_line = next((line.split() for line in nodes.splitlines() if "myself" in line), [])
+        return {**facts, "slots": " ".join(own_line[8:])}
 
     def close(self) -> None:
         """Let go of the connection."""
