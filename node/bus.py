@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -186,12 +187,22 @@ class Bus:
 
     def step(self, event: events.Event) -> None:
         """Feed one event to the machine and carry out what it decides."""
-        self.carry_out(self._cluster.step(event, time.time_ns() // 1_000_000))
+        with suppress(OSError):  # carry_out has logged it and is ending the node.
+            self.carry_out(self._cluster.step(event, time.time_ns() // 1_000_000))
 
     def carry_out(self, effects: Sequence[events.Effect]) -> None:
-        """Carry out effects in their order. When nodes.conf can not be written, nothing behind it happens."""
-        for effect in effects:
-            self._handlers[type(effect)](effect)
+        """Carry out effects in their order.
+
+        OSError when nodes.conf can not be written. Nothing behind it happens then, and the node ends, as Redis does:
+        all that it would say from here on rests on what it could not remember.
+        """
+        try:
+            for effect in effects:
+                self._handlers[type(effect)](effect)
+        except OSError as error:
+            log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
+            self._node.io.shut_down()
+            raise
 
     # Links --------------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
         return 1
     try:
         server.loop.run_until_complete(_serve(server, parent_alive))
-    except ListenError as error:
+    except (ListenError, OSError) as error:
         log.warning("%s", error)
         print(f"hashslot: {error}", file=sys.stderr)
         return 1
