@@ -1,4 +1,4 @@
-"""Where a request is served: asks the cluster's rules with what only the node knows: its keys, and who the client is."""
+"""Where a request is served: asks the cluster's rules with what only the node knows: its keys, and who asks."""
 
 from __future__ import annotations
 

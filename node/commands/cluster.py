@@ -1,4 +1,4 @@
-"""Commands: cluster (https://redis.io/docs/reference/cluster-spec/): who is in it, who we are in it, how clients see it.
+"""Commands: cluster (https://redis.io/docs/reference/cluster-spec/): who is in it, who we are, how clients see it.
 
 What a command decides is the cluster machine's (`cluster/`); this file reads arguments and writes replies. Whatever the
 machine wants done, nodes.conf on disk included, is done before the reply leaves. Slots are in `cluster_slots.py`.
@@ -60,7 +60,7 @@ def carry_out(ctx: Context, operation: Callable[[], Sequence[Effect]]) -> Reply:
 
 
 def save_and_tell(ctx: Context, effects: Sequence[Effect]) -> None:
-    """Carry out effects. CommandError when nodes.conf can't be written: nothing that rests on it was told to anybody."""
+    """Carry out effects. CommandError when nodes.conf can't be written: then nobody was told what rests on it."""
     try:
         ctx.node.io.carry_out(effects)
     except OSError as error:

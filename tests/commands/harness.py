@@ -5,7 +5,7 @@
     redis.advance(21)
     assert redis.run("GET", "k") is None
 
-`Harness(clustered=True)` is a cluster of one node that owns all slots; `Harness(cluster=...)` takes a machine of your own.
+`Harness(clustered=True)` is a cluster of one node that owns all slots; `Harness(cluster=...)` takes another machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""CLUSTER and its companions on one node: replies, errors, what is saved before the reply, and where requests are sent."""
+"""CLUSTER and its companions on one node: replies, errors, what is saved before the reply, where requests are sent."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_disk_full_is_told() -> None:
     def refuse(effects: object) -> None:
         raise OSError(28, "No space left on device")
 
-    redis.io.carry_out = refuse  # type: ignore[method-assign, assignment]
+    redis.io.carry_out = refuse  # type: ignore[method-assign]
     assert redis.error("CLUSTER", "SAVECONFIG") == (
         "ERR error saving the cluster node config: No space left on device"
     )
@@ -321,6 +321,26 @@ def test_redirects_are_told_in_the_clients_own_terms() -> None:
     slot = key_slot(THERE.encode())
     assert redis.error("GET", THERE) == f"MOVED {slot} :7001"
     assert redis.run("CLUSTER", "SLOTS")[0][2][0] is None
+
+
+def test_clients_inside_are_given_the_addresses_of_the_bus() -> None:
+    redis = half_owner()
+    assert redis.node.cluster is not None
+    redis.node.cluster.members[OTHER].client_ipv4 = "203.0.113.7"
+    redis.node.cluster.members[OTHER].client_ipv6 = "2001:db8::7"
+    redis.node.config.set_many({"cluster-internal-networks": "10.0.0.0/8 !10.0.0.1"})
+    slot = key_slot(THERE.encode())
+    for ip, told in (
+        ("198.51.100.1", "203.0.113.7"),
+        ("10.0.0.9", "127.0.0.1"),
+        ("::ffff:10.0.0.9", "127.0.0.1"),
+        ("10.0.0.1", "203.0.113.7"),
+        ("::ffff:198.51.100.1", "203.0.113.7"),
+        ("2001:db8::1", "2001:db8::7"),
+    ):
+        redis.client.ip = ip
+        assert redis.error("GET", THERE) == f"MOVED {slot} {told}:7001"
+        assert redis.run("CLUSTER", "SLOTS")[1][2][0] == told.encode()
 
 
 def test_refused_requests_are_counted() -> None:
