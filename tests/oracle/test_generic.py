@@ -204,7 +204,7 @@ TABLES = {
     """,
     "scan arguments": """
         SCAN x
-        SCAN ''
+        SCAN 1x
         SCAN 99999999999999999999
         SCAN 0 COUNT
         SCAN 0 COUNT x
@@ -264,7 +264,6 @@ TABLES = {
 
 VALKEY_OTHERWISE = {
     "OBJECT REFCOUNT n": Unlike("valkey", "Valkey shares no integers"),
-    "SCAN 0 TYPE hash": Unlike("none", ""),
 }
 
 
