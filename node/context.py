@@ -112,12 +112,13 @@ class Context:
     # Changing -----------------------------------------------------------------------------------------------------
 
     def set(self, key: bytes, value: Value) -> None:
-        """Store a value; an expiry that the key had is gone."""
+        """Store a value; an expiry that the key had is gone. If it had passed, that is told first, as Redis does."""
         if self.database.walkers:
             self._before_change(key)
-        self.keys[key] = value
         if key in self.expires:
-            del self.expires[key]
+            self._expired(key)
+            self.expires.pop(key, None)
+        self.keys[key] = value
 
     def put(self, key: bytes, value: Value) -> None:
         """Store a value; the key keeps its expiry."""

@@ -157,9 +157,9 @@ def _set_with_options(ctx: Context, args: Args) -> Reply:
     if options.condition and (ctx.peek(key) is None) != (options.condition == b"NX"):
         return reply if options.get else None
     _store(ctx, key, args[2], deadline_ms, keep_ttl=options.keep_ttl)
-    if deadline_ms is not None and options.unit != b"PXAT":
+    if deadline_ms is not None:
         ctx.propagate(b"SET", key, args[2], b"PXAT", b"%d" % deadline_ms)
-    elif options.get and deadline_ms is None:
+    elif options.get:
         ctx.propagate(*args[:3], *(arg for arg in args[3:] if arg.upper() != b"GET"))
     return reply
 
