@@ -12,12 +12,18 @@ import pytest
 from redis._parsers.base import BaseParser
 from redis.connection import Connection
 
+from cluster.events import Tick
 from cluster.machine import Cluster
+from cluster.nodes_conf import format_nodes_conf
 from cluster.settings import ClusterSettings
+from cluster.slots import ranges_to_bitmap
+from cluster.state import SavedNode, SavedState
+from gossip.ids import Address, NodeId, ShardId
+from gossip.messages import NodeFlag
 from node import resp
 from node.state import COMMANDS
 from tests.commands.harness import START_MS, Harness
-from tests.servers import ServerProcess, start
+from tests.servers import ServerProcess, free_port, start
 
 NOBODY = "0" * 40
 
@@ -59,8 +65,9 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield server
 
 
-def requests() -> list[str]:
-    return [one.strip() for line in REQUESTS.strip().splitlines() for one in line.split("|")]
+def requests(text: str) -> list[str]:
+    """Lines of requests with bars between."""
+    return [one.strip() for line in text.strip().splitlines() for one in line.split("|")]
 
 
 class Theirs:
@@ -118,7 +125,7 @@ def test_replies_of_a_fresh_node(real: ServerProcess, protocol: int, tmp_path: P
     theirs.ask("CLUSTER", "RESET", "HARD")
     settings = ClusterSettings(port=real.port, bus_port=real.port + 10000)
     redis = Harness(cluster=Cluster(settings, random.Random(protocol), now_ms=START_MS))
-    for request in requests():
+    for request in requests(REQUESTS):
         their_id = theirs.ask("CLUSTER", "MYID").decode()
         our_id = redis.run("CLUSTER", "MYID").decode()
         words = ["CLUSTER", *request.split()]
@@ -130,6 +137,56 @@ def test_replies_of_a_fresh_node(real: ServerProcess, protocol: int, tmp_path: P
             assert resp.OK.encode() in (expected, got) and expected == got
             continue
         assert plain(got, our_id) == plain(expected, their_id), request
+
+
+ME, OTHER = "a" * 40, "b" * 40
+"""OTHER never answers: what is known of it stays as it was written."""
+
+ROUTED = """
+SET foo{2} v | GET foo{2} | GET bar{1} | SET bar{1} v | MGET foo{2} bar{1} | MSET a{2} 1 b{2} 2 | DEL c{2} a{2} | PING
+CLUSTER SETSLOT 5649 MIGRATING OTHER | GET foo{2} | SET foo{2} w | GET a{2} | MGET foo{2} b{2} | MGET foo{2} a{2}
+MGET a{2} c{2} | MGET a{2} a{2} | SET a{2} 1 | DEL foo{2} a{2} | ASKING | SET a{2} 1 | READONLY | GET a{2} | READWRITE
+EXISTS foo{2} foo{2} | DBSIZE | CLUSTER SETSLOT 5649 NODE OTHER | CLUSTER COUNTKEYSINSLOT 5649
+CLUSTER SETSLOT 5649 STABLE | SET a{2} 1 | GET a{2}
+SET bar{1} v | CLUSTER SETSLOT 9842 IMPORTING OTHER | GET bar{1} | ASKING | SET bar{1} v | GET bar{1} | ASKING
+GET bar{1} | ASKING | MGET bar{1} x{1} | ASKING | MSET x{1} 1 y{1} 2 | ASKING | MGET bar{1} bar{1} | ASKING | GET z{1}
+READONLY | GET bar{1} | READWRITE | ASKING | PING | GET bar{1} | ASKING | MGET bar{1} foo{2} | GET bar{1}
+CLUSTER GETKEYSINSLOT 9842 5 | CLUSTER SETSLOT 9842 NODE ME | GET bar{1} | CLUSTER SETSLOT 9842 NODE OTHER
+CLUSTER DELSLOTS 9842 | GET bar{1} | SET bar{1} 1
+"""
+"""Requests to a node that owns the slots below 8192: 5649 is that of "2", 9842 that of "1"."""
+
+
+def two_nodes() -> SavedState:
+    def one(node: str, port: int, flags: NodeFlag, first: int, last: int, epoch: int) -> SavedNode:
+        address = Address("127.0.0.1", port, port + 10000)
+        slots = ranges_to_bitmap([(first, last)])
+        return SavedNode(NodeId(node), address, flags, config_epoch=epoch, shard_id=ShardId(node[::-1]), slots=slots)
+
+    return SavedState(
+        (one(ME, 1, NodeFlag.MYSELF | NodeFlag.PRIMARY, 0, 8191, 1), one(OTHER, 2, NodeFlag.PRIMARY, 8192, 16383, 2)),
+        current_epoch=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+def test_requests_are_sent_where_real_servers_send_them(kind: str, tmp_path: Path) -> None:
+    port = free_port()
+    folder = tmp_path / f"{kind}-{port}"
+    folder.mkdir()
+    (folder / "nodes.conf").write_bytes(format_nodes_conf(two_nodes()))
+    settings = ClusterSettings(port=port, bus_port=port + 10000, node_timeout_ms=60_000)
+    cluster = Cluster.from_saved(two_nodes(), settings, random.Random(1), now_ms=START_MS - 8000)
+    for at in (START_MS - 7000, START_MS):
+        cluster.step(Tick(), at)
+    redis = Harness(cluster=cluster)
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "60000")
+    with start(kind, tmp_path, *options, port=port) as server:
+        theirs = Theirs(server, 2)
+        server.until(lambda: b"cluster_state:ok" in theirs.ask("CLUSTER", "INFO"), "a usable cluster")
+        for number, request in enumerate(requests(ROUTED)):
+            words = [{"ME": ME, "OTHER": OTHER}.get(word, word) for word in request.split()]
+            assert plain(from_ours(redis, 2, *words), ME) == plain(theirs.ask(*words), ME), (number, request)
 
 
 LATER_FLAGS = {"info", "myid", "nodes", "shards", "slots"}
