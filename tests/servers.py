@@ -78,14 +78,15 @@ class ServerProcess:
         self.kind = kind
         self.port = port
         self.directory = directory
+        self.password = password or None
         self.log_path = directory / f"{kind}-{port}.log"
         self._log = self.log_path.open("wb")
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT)
-        self.client: Any = redis.Redis(port=port, password=password or None, socket_timeout=20)
+        self.client: Any = self.connect()
 
     def connect(self, **options: Any) -> Any:
         """Another client."""
-        return redis.Redis(port=self.port, socket_timeout=20, **options)
+        return redis.Redis(port=self.port, socket_timeout=20, **{"password": self.password, **options})
 
     def info(self, section: str = "replication") -> dict[str, Any]:
         """INFO of one section, as a dict."""

@@ -287,8 +287,8 @@ class Following:
     def nudge(self) -> None:
         """Ten times a second: acknowledge again while nothing has come since a full sync.
 
-        A primary that sends the `$EOF:` form begins the stream at our first acknowledgement, but Redis does not heed one
-        that comes before it has noticed the end of its child, and the next regular one is a second away.
+        A primary that sends the `$EOF:` form begins the stream at our first acknowledgement, but Redis does not heed
+        one that comes before it has noticed the end of its child, and the next regular one is a second away.
         """
         if self._nudges and self.connected:
             self._nudges -= 1

@@ -12,7 +12,7 @@ from node.replication.peer import Peer, Phase
 from node.replication.snapshot import SnapshotWalk
 from node.replication.spool import Spool
 
-KEYS_PER_SLICE = 256
+KEYS_PER_SLICE = 512
 BYTES_PER_SLICE = 128 * 1024
 CONGESTED_BYTES = 64 * 1024
 """Unsent bytes of a replica above which the walk waits for it."""
