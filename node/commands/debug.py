@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from node import errors
-from node.arguments import integer, positive_integer
+from node.arguments import integer
 from node.commands.common import save_options
 from node.commands.objects import references
 from node.config_rewrite import rewrite
 from node.errors import CommandError
 from node.glob import match
 from node.keyspace import Database, Value
-from node.numbers import parse_memory
+from node.numbers import parse_int, parse_memory
 from node.persistence.payload import dump
 from node.registry import Args, Flag, Group
 from node.resp import OK, Attributed, BigNumber, OrderedSet, Push, Reply, Verbatim, quoted
@@ -140,10 +140,17 @@ def _listpack(ctx: Context, args: Args) -> Reply:
     return "Listpack structure printed on stdout"
 
 
+def _positive(text: bytes) -> int:
+    number = parse_int(text)
+    if number is None or number < 0:
+        raise CommandError("ERR value is out of range, must be positive")
+    return number
+
+
 def _populate(ctx: Context, args: Args) -> Reply:
-    count = positive_integer(args[2])
+    count = _positive(args[2])
     prefix = args[3] if len(args) > 3 else b"key"
-    size = positive_integer(args[4]) if len(args) > 4 else 0
+    size = _positive(args[4]) if len(args) > 4 else 0
     database = ctx.database
     for number in range(count):
         key, value = b"%b:%d" % (prefix, number), b"value:%d" % number

@@ -278,10 +278,17 @@ def _keys(ctx: Context, request: Args) -> list[tuple[int, str]]:
         flags = found.keys[0].flags if found.keys else ""
         places = [(at, flags) for at in found.find_keys(request)]
     else:
-        places = [(at, spec.flags) for spec in found.keys for at in spec.positions(request)]
+        places = [(at, _flags(spec, request)) for spec in found.keys for at in spec.positions(request)]
     if not places and not found.flags & Flag.NO_MANDATORY_KEYS:
         raise CommandError("ERR Invalid arguments specified for command")
     return places
+
+
+def _flags(spec: KeySpec, request: Args) -> str:
+    """What a request does with its keys, where that depends on its options: SET reads them only with GET."""
+    if "variable_flags" not in spec.flags:
+        return spec.flags
+    return "RW access update" if any(arg.upper() == b"GET" for arg in request[3:]) else "OW update"
 
 
 @group.command(
