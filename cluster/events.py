@@ -33,7 +33,7 @@ class RoleChanged:
     """Whom this node replicates from now on.
 
     primary None: nobody, it is a primary; keep the data. Otherwise follow `address` (ip "" while unknown: do nothing
-    yet, another RoleChanged comes when it is known). Comes again when the same primary has moved to another address, and
+    yet, another RoleChanged comes when it is known). Comes again when the same primary has another address, and
     on the first tick of a node that starts as a replica.
     """
 

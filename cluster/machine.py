@@ -88,6 +88,7 @@ class Cluster(Core):
         self.last_vote_epoch = saved.last_vote_epoch
         self.rejoining = any(node.pong_received_ms for node in saved.nodes)
         self._tells_role = self.myself.is_replica
+        self.gossip.remembers_own_ip = True
         self.out.persist = False
         self.out.reassess = True
 

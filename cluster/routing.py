@@ -61,8 +61,8 @@ def route(
 ) -> Redirect | None:
     """None: serve it here. Otherwise what to answer.
 
-    presence: asked at most once, and only while the slot is on the move. writes: the command (or the transaction) may
-    write. readonly: the client has said READONLY. asking: it has said ASKING, or the command implies it. sharded_pubsub:
+    presence: asked at most once, only while the slot is on the move. writes: the command or the transaction can
+    write. readonly: the client has said READONLY. asking: it has said ASKING, or the command does. sharded_pubsub:
     SSUBSCRIBE, SPUBLISH ... moves_keys: MIGRATE, which works on open slots in any case.
     """
     owner = cluster.owner(slot)

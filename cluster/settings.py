@@ -12,7 +12,7 @@ class ClusterSettings:
     """Settings of one node; names as in the configuration without `cluster-`.
 
     port, tls_port: client ports that listen, 0 for none; bus_port: of the bus (never 0). announce_*: what is told to
-    others instead, "" or 0 for the real one. tls_cluster: the bus runs over TLS, and a node's first port is the TLS one.
+    others instead, "" or 0 for the real one. tls_cluster: the bus runs over TLS, and the first port is the TLS one.
     blacklist_ttl_s: how long a forgotten node stays out.
     """
 

@@ -9,24 +9,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from gossip import handshake
+from gossip import handshake, hearsay
 from gossip.above import Above
-from gossip.detector import add_report, count_reports, may_clear_fail, should_fail, withdraw_report
+from gossip.detector import may_clear_fail, should_fail
 from gossip.events import Connect, GossipEvent, Level, LinkAccepted, LinkClosed, LinkId, LinkOpened, Received, Tick
-from gossip.ids import Address, NodeId, RandomSource
+from gossip.ids import Address, RandomSource
 from gossip.members import (
     ANNOUNCED,
     EXTENSIONS,
     FAIL,
     HANDSHAKE,
     MEET,
-    MIGRATE_TO,
     MYSELF,
     NO_ADDRESS,
     NOADDR,
-    NOFAILOVER,
     PFAIL,
-    PRIMARY,
     REPLICA,
     Link,
     Member,
@@ -34,9 +31,7 @@ from gossip.members import (
 )
 from gossip.messages import (
     NO_EXTENSIONS,
-    Extensions,
     Fail,
-    GossipEntry,
     Header,
     LightPublish,
     Message,
@@ -49,12 +44,8 @@ from gossip.pings import choose_gossip, own_extensions
 
 TICKS_PER_RANDOM_PING = 10
 RANDOM_PING_CANDIDATES = 5
-FUTURE_TOLERANCE_MS = 500
-"""How far ahead of this node's clock a gossiped time may be."""
 
 _DOWN = PFAIL | FAIL
-_INHERITED = PRIMARY | REPLICA | PFAIL | FAIL | NOFAILOVER | MIGRATE_TO | EXTENSIONS
-"""Flags of a node of which only gossip is known so far."""
 _LEARNS = int(MessageFlag.EXTENSIONS)
 
 
@@ -82,6 +73,8 @@ class Gossip:
         self.timeout_ms = timeout_ms
         self.learns_own_ip = learns_own_ip
         self.links: dict[LinkId, Link] = {}
+        self.remembers_own_ip = False
+        """The own address is from before this process: peers may know better."""
         self.suspects = 0
         """How many members are PFAIL, as of the last tick or more."""
         self._last_link: LinkId = 0
@@ -142,7 +135,9 @@ class Gossip:
         unanswered_ms = member.ping_sent_ms
         self.send_ping(link, MessageType.MEET if member.flags & MEET else MessageType.PING, now_ms)
         member.ping_sent_ms = unanswered_ms or now_ms
-        member.flags &= ~MEET
+        if member.flags & MEET:
+            member.met_ms = now_ms
+            member.flags &= ~MEET
 
     def _closed(self, event: LinkClosed, now_ms: int) -> None:
         link = self.links.pop(event.link, None)
@@ -201,6 +196,8 @@ class Gossip:
                 continue
             if member.link is None:
                 self.connect(member, now_ms)
+            elif member.met_ms:
+                self._meet_again(member, member.link, now_ms)
             if not member.ping_sent_ms:
                 if now_ms - member.pong_received_ms > half_ms and member.link is not None:
                     self.send_ping(member.link, MessageType.PING, now_ms)
@@ -225,8 +222,22 @@ class Gossip:
         self.suspects += 1
         self.out.reassess = True
         self.out.log(Level.DEBUG, f"*** NODE {member.called} possibly failing")
-        self._mark_failing_if_needed(member, now_ms)
+        self.mark_failing_if_needed(member, now_ms)
         return True
+
+    def _meet_again(self, member: Member, link: Link, now_ms: int) -> None:
+        """It was met and has answered, but does not come back: what it knows of this node was lost on the way.
+
+        Without this (Redis has it not) such a node would be a member in the eyes of this one alone, for ever. A link
+        from it that is older than a handshake can be proves that this node is its member.
+        """
+        lifetime_ms = handshake.lifetime_ms(self.timeout_ms)
+        if member.inbound is not None:
+            if now_ms - member.inbound.created_ms > 2 * lifetime_ms:
+                member.met_ms = 0
+        elif link.opened and now_ms - member.met_ms > lifetime_ms:
+            member.met_ms = now_ms
+            self.send_ping(link, MessageType.MEET, now_ms)
 
     def _ping_someone(self, now_ms: int) -> None:
         """Of a few random members, ping the one heard from longest ago."""
@@ -255,7 +266,8 @@ class Gossip:
         self.members.ban(member.id, until_ms)
         self.remove(member)
 
-    def _mark_failing_if_needed(self, member: Member, now_ms: int) -> None:
+    def mark_failing_if_needed(self, member: Member, now_ms: int) -> None:
+        """Turn PFAIL into FAIL, and tell everybody, when a majority agrees."""
         if not should_fail(member, self.myself, self.above.voters(), now_ms, self.timeout_ms):
             return
         self.out.log(Level.NOTICE, f"Marking node {member.called} as failing (quorum reached).")
@@ -276,9 +288,10 @@ class Gossip:
         if address != member.address:
             where = f"{ip}:{header.port}"
             self.out.log(Level.NOTICE, f"Address updated for node {member.called}, now {where}")
-            self._move(member, address, now_ms)
+            self.move(member, address, now_ms)
 
-    def _move(self, member: Member, address: Address, now_ms: int) -> None:
+    def move(self, member: Member, address: Address, now_ms: int) -> None:
+        """A member is to be reached at another address: connect there."""
         member.address = address
         member.flags &= ~NOADDR
         self.drop_link(member.link)
@@ -326,6 +339,7 @@ class Gossip:
         if not isinstance(message, Ping):
             return
         if message.type is not MessageType.PONG:
+            self._learn_own_ip(link, message.type)
             self.send_ping(link, MessageType.PONG, now_ms)
         elif link.member is not None and link.member.flags & HANDSHAKE:
             self.remove(link.member)
@@ -386,15 +400,21 @@ class Gossip:
             self._answered(sender, now_ms)
         self.above.heard_state(sender, header, link, now_ms)
         for entry in message.gossip:
-            self._hear_gossip(sender, entry, now_ms)
-        self._hear_extensions(sender, message, now_ms)
+            hearsay.hear(self, sender, entry, now_ms)
+        hearsay.hear_extensions(self, sender, message, now_ms)
 
     def _learn_own_ip(self, link: Link, kind: MessageType) -> None:
-        """Peers connect to the address by which they know this node, and a MEET's is the one that was meant."""
+        """Peers connect to the address by which they know this node, and a MEET's is the one that was meant.
+
+        An address that is remembered from before a restart holds until the first peer comes: containers get new ones.
+        """
         mine = self.myself.address
-        if not self.learns_own_ip or not link.inbound or not link.local_ip or link.local_ip == mine.ip:
+        if not self.learns_own_ip or not link.inbound or not link.local_ip:
             return
-        if kind is MessageType.MEET or not mine.ip:
+        remembered, self.remembers_own_ip = self.remembers_own_ip, False
+        if link.local_ip == mine.ip:
+            return
+        if kind is MessageType.MEET or not mine.ip or remembered:
             self.myself.address = Address(link.local_ip, mine.port, mine.bus_port, mine.secondary_port)
             self.out.log(Level.NOTICE, f"IP address for this node updated to {link.local_ip}")
             self.out.changed(state=False)
@@ -421,61 +441,3 @@ class Gossip:
         if member is not None and not member.flags & (FAIL | MYSELF):
             self.out.log(Level.NOTICE, f"FAIL message received from {sender.called} about {member.called}")
             self._set_failed(member, now_ms)
-
-    def _hear_gossip(self, sender: Member, entry: GossipEntry, now_ms: int) -> None:
-        member = self.members.get(entry.node)
-        flags = int(entry.flags)
-        if member is None:
-            self._hear_of_unknown(entry, flags, now_ms)
-            return
-        if member is self.myself:
-            return
-        if sender.votes:
-            if flags & _DOWN:
-                if add_report(member, sender.id, now_ms):
-                    self.out.log(Level.VERBOSE, f"Node {sender.called} reported node {member.called} as not reachable.")
-                self._mark_failing_if_needed(member, now_ms)
-            elif withdraw_report(member, sender.id):
-                self.out.log(Level.VERBOSE, f"Node {sender.called} reported node {member.called} is back online.")
-        if flags & _DOWN:
-            return
-        if not member.ping_sent_ms and not count_reports(member, now_ms, self.timeout_ms):
-            pong_ms = entry.pong_received_s * 1000
-            if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
-                member.pong_received_ms = pong_ms
-        if member.flags & _DOWN and not flags & NOADDR and entry.ip:
-            address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
-            if address != member.address:
-                self._move(member, address, now_ms)
-
-    def _hear_of_unknown(self, entry: GossipEntry, flags: int, now_ms: int) -> None:
-        """A member whom this node trusts knows somebody: then so does this node."""
-        if flags & NOADDR or not entry.ip or not entry.bus_port or self.members.is_banned(entry.node, now_ms):
-            return
-        address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
-        self.members.add(Member(entry.node, address, flags & _INHERITED, created_ms=now_ms))
-        self.out.changed()
-
-    def _hear_extensions(self, sender: Member, message: Ping, now_ms: int) -> None:
-        told = message.extensions
-        if told is NO_EXTENSIONS or told == NO_EXTENSIONS:
-            if message.header.message_flags & _LEARNS:
-                return  # It could say more but does not know yet that this node would understand.
-            told = Extensions()
-        news = (told.hostname, told.human_nodename, told.client_ipv4, told.client_ipv6)
-        if news != (sender.hostname, sender.human_nodename, sender.client_ipv4, sender.client_ipv6):
-            sender.hostname, sender.human_nodename, sender.client_ipv4, sender.client_ipv6 = news
-            self.out.changed(state=False)
-        shard_id = told.shard_id or (sender.primary.shard_id if sender.primary is not None else None)
-        if shard_id is not None and shard_id != sender.shard_id:
-            sender.shard_id = shard_id
-            for replica in sender.replicas:
-                replica.shard_id = shard_id
-            self.out.changed(state=False)
-        for node, seconds in told.forgotten:
-            self._hear_of_forgotten(node, seconds, now_ms)
-
-    def _hear_of_forgotten(self, node: NodeId, seconds: int, now_ms: int) -> None:
-        member = self.members.get(node)
-        if member is not None and member is not self.myself and member is not self.myself.primary:
-            self.forget(member, now_ms + seconds * 1000)

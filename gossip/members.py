@@ -60,7 +60,8 @@ class Member:
     link: outbound, also while it is being opened. ping_sent_ms: of the ping that is not answered yet. data_received_ms:
     any message. fail_since_ms: when FAIL was set. reports: by whom and when it was last called unreachable.
     slot_count: how many slots the floor above says it owns; who owns any has a vote. offset: replication offset, bytes.
-    answered: it has sent a PONG since this process started.
+    answered: it has sent a PONG since this process started. met_ms: when MEET was last sent to it, until it is sure to
+    know this node.
     """
 
     id: NodeId
@@ -86,6 +87,7 @@ class Member:
     offset: int = 0
     offset_ms: int = 0
     answered: bool = False
+    met_ms: int = 0
     place: int = -1
     """Index in the table's list."""
 

@@ -1,0 +1,101 @@
+"""What pings tell besides their sender's own state: of third nodes, and what extensions say of the sender.
+
+Only members are listened to. What they say of others is weighed: a failure is a report that counts towards a quorum, a
+time is believed up to a little into the future, an address only of a node that cannot be reached at the one known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gossip.detector import add_report, count_reports, withdraw_report
+from gossip.events import Level
+from gossip.ids import Address, NodeId
+from gossip.members import (
+    EXTENSIONS,
+    FAIL,
+    MIGRATE_TO,
+    NOADDR,
+    NOFAILOVER,
+    PFAIL,
+    PRIMARY,
+    REPLICA,
+    Member,
+)
+from gossip.messages import NO_EXTENSIONS, Extensions, GossipEntry, MessageFlag, Ping
+
+if TYPE_CHECKING:
+    from gossip.machine import Gossip
+
+FUTURE_TOLERANCE_MS = 500
+"""How far ahead of this node's clock a gossiped time may be."""
+
+_DOWN = PFAIL | FAIL
+_INHERITED = PRIMARY | REPLICA | PFAIL | FAIL | NOFAILOVER | MIGRATE_TO | EXTENSIONS
+"""Flags of a node of which only gossip is known so far."""
+
+
+def hear(gossip: Gossip, sender: Member, entry: GossipEntry, now_ms: int) -> None:
+    """Take in what a member says of a third node."""
+    member = gossip.members.get(entry.node)
+    flags = int(entry.flags)
+    if member is None:
+        _hear_of_unknown(gossip, entry, flags, now_ms)
+        return
+    if member is gossip.myself:
+        return
+    if sender.votes:
+        if flags & _DOWN:
+            if add_report(member, sender.id, now_ms):
+                gossip.out.log(
+                    Level.VERBOSE, f"Node {sender.called} reported node {member.called} as not reachable."
+                )
+            gossip.mark_failing_if_needed(member, now_ms)
+        elif withdraw_report(member, sender.id):
+            gossip.out.log(Level.VERBOSE, f"Node {sender.called} reported node {member.called} is back online.")
+    if flags & _DOWN:
+        return
+    if not member.ping_sent_ms and not count_reports(member, now_ms, gossip.timeout_ms):
+        pong_ms = entry.pong_received_s * 1000
+        if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
+            member.pong_received_ms = pong_ms
+    if member.flags & _DOWN and not flags & NOADDR and entry.ip:
+        address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
+        if address != member.address:
+            gossip.move(member, address, now_ms)
+
+
+def _hear_of_unknown(gossip: Gossip, entry: GossipEntry, flags: int, now_ms: int) -> None:
+    """A member whom this node trusts knows somebody: then so does this node."""
+    if flags & NOADDR or not entry.ip or not entry.bus_port or gossip.members.is_banned(entry.node, now_ms):
+        return
+    address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
+    gossip.members.add(Member(entry.node, address, flags & _INHERITED, created_ms=now_ms))
+    gossip.out.changed()
+
+
+def hear_extensions(gossip: Gossip, sender: Member, message: Ping, now_ms: int) -> None:
+    """Take in what a member says of itself beyond the header, and whom it has been told to forget."""
+    told = message.extensions
+    if told is NO_EXTENSIONS or told == NO_EXTENSIONS:
+        if message.header.message_flags & MessageFlag.EXTENSIONS:
+            return  # It could say more but does not know yet that this node would understand.
+        told = Extensions()
+    news = (told.hostname, told.human_nodename, told.client_ipv4, told.client_ipv6)
+    if news != (sender.hostname, sender.human_nodename, sender.client_ipv4, sender.client_ipv6):
+        sender.hostname, sender.human_nodename, sender.client_ipv4, sender.client_ipv6 = news
+        gossip.out.changed(state=False)
+    shard_id = told.shard_id or (sender.primary.shard_id if sender.primary is not None else None)
+    if shard_id is not None and shard_id != sender.shard_id:
+        sender.shard_id = shard_id
+        for replica in sender.replicas:
+            replica.shard_id = shard_id
+        gossip.out.changed(state=False)
+    for node, seconds in told.forgotten:
+        _hear_of_forgotten(gossip, node, seconds, now_ms)
+
+
+def _hear_of_forgotten(gossip: Gossip, node: NodeId, seconds: int, now_ms: int) -> None:
+    member = gossip.members.get(node)
+    if member is not None and member is not gossip.myself and member is not gossip.myself.primary:
+        gossip.forget(member, now_ms + seconds * 1000)

@@ -1,0 +1,115 @@
+"""A network that loses, delays, doubles and reorders, splits and heals, as its seed says. Times are simulated ms.
+
+Connections behave as TCP's do (in order, nothing lost) unless faults are set, which break more than any real network
+would: the cores must not rest on order. Across a partition nothing arrives and nobody is told.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+
+@dataclass(slots=True)
+class Faults:
+    """Chances from 0 to 1 that a message is lost, comes twice, overtakes others; delay_ms: least and most."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    reorder: float = 0.0
+    delay_ms: tuple[int, int] = (0, 3)
+
+
+class Clock:
+    """Things to do, in the order of their times; ties in the order of their coming."""
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def at(self, time_ms: int, action: Callable[[], None]) -> None:
+        """Do something then."""
+        self._count += 1
+        heapq.heappush(self._due, (time_ms, self._count, action))
+
+    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Do something after a while."""
+        self.at(self.now_ms + delay_ms, action)
+
+    def run_until(self, time_ms: int) -> None:
+        """Let time pass."""
+        while self._due and self._due[0][0] <= time_ms:
+            self.now_ms, _, action = heapq.heappop(self._due)
+            action()
+        self.now_ms = time_ms
+
+
+@dataclass(slots=True, eq=False)
+class End:
+    """One end of a connection: whose it is, and the number of the link there."""
+
+    host: Any
+    link: int
+    last_arrival_ms: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """Two ends; b is the one that accepted."""
+
+    a: End
+    b: End
+    closed: bool = False
+
+    def other(self, end: End) -> End:
+        return self.b if end is self.a else self.a
+
+
+@dataclass(slots=True)
+class Network:
+    """Carries messages between hosts. cut: unordered pairs of host names that cannot hear each other."""
+
+    clock: Clock
+    random: Random
+    faults: Faults = field(default_factory=Faults)
+    cut: set[frozenset[str]] = field(default_factory=set)
+    carried: int = 0
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut every pair of hosts that are in different groups."""
+        sides = [list(group) for group in groups]
+        for index, side in enumerate(sides):
+            for other in sides[index + 1 :]:
+                self.cut.update(frozenset((one, another)) for one in side for another in other)
+
+    def heal(self) -> None:
+        """Everyone hears everyone, and nothing is lost any longer."""
+        self.cut.clear()
+        self.faults = Faults()
+
+    def reaches(self, one: str, other: str) -> bool:
+        """Whether messages pass between these hosts now."""
+        return one == other or frozenset((one, other)) not in self.cut
+
+    def delay_ms(self) -> int:
+        """How long the next message takes."""
+        return self.random.randint(*self.faults.delay_ms)
+
+    def carry(self, connection: Connection, source: End, deliver: Callable[[End], None]) -> None:
+        """Bring a message from one end of a connection to the other, or not."""
+        faults, target = self.faults, connection.other(source)
+        if connection.closed or not self.reaches(source.host.name, target.host.name):
+            return
+        for _ in range(2 if self.random.random() < faults.duplication else 1):
+            if self.random.random() < faults.loss:
+                continue
+            arrival_ms = self.clock.now_ms + self.delay_ms()
+            if self.random.random() >= faults.reorder:
+                arrival_ms = max(arrival_ms, target.last_arrival_ms)
+                target.last_arrival_ms = arrival_ms
+            self.carried += 1
+            self.clock.at(arrival_ms, lambda: None if connection.closed else deliver(target))

@@ -1,0 +1,141 @@
+"""Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING
+
+from cluster import events
+from cluster.machine import Cluster
+from cluster.nodes_conf import format_nodes_conf, parse_nodes_conf
+from cluster.settings import ClusterSettings
+from cluster.state import SavedState
+from gossip.codec import decode, encode
+from gossip.ids import NodeId
+from gossip.messages import LightPublish, Message
+from tests.simulation.network import Connection, End
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TICK_MS = 100
+
+
+class SimNode:
+    """One host. name: its name in tests; ip may change at a restart. saved: what is on its disk."""
+
+    def __init__(self, world: World, name: str, ip: str, settings: ClusterSettings) -> None:
+        self.world = world
+        self.name = name
+        self.ip = ip
+        self.settings = settings
+        self.random = Random(f"{world.seed} {name}")
+        self.saved: SavedState | None = None
+        self.running = False
+        self.paused_events: list[events.Event] | None = None
+        self.ends: dict[int, tuple[Connection, End]] = {}
+        self.life = 0
+        """Counts starts, so that what was meant for an earlier life is not done in this one."""
+        self.lost_slots: set[int] = set()
+        self.following: tuple[NodeId | None, str] = (None, "")
+        self.delivered: list[bytes] = []
+        self.logs: list[str] = []
+        self.highest = (0, 0)
+        self.cluster = Cluster(settings, self.random, now_ms=world.now_ms)
+
+    @property
+    def id(self) -> NodeId:
+        return self.cluster.myself.id
+
+    # Life ---------------------------------------------------------------------------------------------------------
+
+    def start(self, saved: SavedState | None = None) -> None:
+        """Begin, or begin again: from a given state, else from the disk, else as a new node."""
+        now_ms = self.world.now_ms
+        if saved is None and self.saved is not None:
+            saved = parse_nodes_conf(format_nodes_conf(self.saved))
+        if saved is not None:
+            self.cluster = Cluster.from_saved(saved, self.settings, self.random, now_ms=now_ms)
+            self.saved = saved
+        self.running = True
+        self.life += 1
+        self.world.clock.after(self.random.randrange(TICK_MS), self._ticking(self.life))
+
+    def kill(self) -> None:
+        """End at once: peers see their connections close."""
+        self.running = False
+        self.paused_events = None
+        for connection, end in list(self.ends.values()):
+            self.world.close(connection, end)
+        self.ends.clear()
+
+    def pause(self) -> None:
+        """Stand still; what comes in waits."""
+        self.paused_events = []
+
+    def resume(self) -> None:
+        """Go on, first with what has waited."""
+        waiting, self.paused_events = self.paused_events or [], None
+        for event in waiting:
+            self.step(event)
+
+    def _ticking(self, life: int) -> Callable[[], None]:
+        def tick() -> None:
+            if self.running and self.life == life:
+                if self.paused_events is None:
+                    self.step(events.Tick())
+                self.world.clock.after(TICK_MS, tick)
+
+        return tick
+
+    # Steps --------------------------------------------------------------------------------------------------------
+
+    def step(self, event: events.Event) -> None:
+        """Feed the core one event and do what it says."""
+        if not self.running:
+            return
+        if self.paused_events is not None:
+            self.paused_events.append(event)
+            return
+        self.carry_out(self.cluster.step(event, self.world.now_ms))
+
+    def carry_out(self, effects: Sequence[events.Effect]) -> None:
+        """Do what the core decided, in order."""
+        for effect in effects:
+            self._carry_out(effect)
+        self.world.check(self)
+
+    def _carry_out(self, effect: events.Effect) -> None:
+        match effect:
+            case events.Send():
+                self._send(effect.link, effect.message)
+            case events.Connect():
+                self.world.connect(self, effect)
+            case events.Close():
+                found = self.ends.pop(effect.link, None)
+                if found is not None:
+                    self.world.close(*found)
+            case events.Persist():
+                self.saved = self.cluster.saved_state()
+            case events.RoleChanged():
+                self.following = (effect.primary, effect.address.ip if effect.address else "")
+            case events.SlotsLost():
+                self.lost_slots.update(effect.slots)
+            case events.Deliver():
+                self.delivered.append(effect.message)
+            case events.Log():
+                self.logs.append(effect.text)
+
+    def _send(self, link: int, message: Message) -> None:
+        self.world.check_persisted(self, message)
+        found = self.ends.get(link)
+        if found is None:
+            self.world.waiting.setdefault((self.name, link), []).append(message)
+            return
+        connection, end = found
+        if self.world.on_the_wire and not isinstance(message, LightPublish):
+            message = decode(encode(message))
+        self.world.network.carry(
+            connection, end, lambda target: target.host.step(events.Received(target.link, message))
+        )
