@@ -1,4 +1,4 @@
-"""The `hashslot` command. Heavy libraries are imported where they are used: a bare node needs none of them."""
+"""The `hashslot` command. Heavy libraries are imported where they are used: a bare node needs none of them. I/O."""
 
 from __future__ import annotations
 

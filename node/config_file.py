@@ -1,6 +1,7 @@
 """redis.conf and the command line: from text to a filled ``Config``, and the errors a user sees when that fails.
 
 Programs that start redis-server read its error block and its way of joining arguments; both are kept as they are.
+Reads files: I/O.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CONFIG REWRITE: the file that a node was started from, changed so that it says what the node now does.
 
 Comments and the order of lines stay; a setting's line is replaced where it stands; settings that differ from their
-default and have no line are added at the end, below a comment that says who wrote them.
+default and have no line are added at the end, below a comment that says who wrote them. Writes files: I/O.
 """
 
 from __future__ import annotations

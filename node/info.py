@@ -1,6 +1,7 @@
 """INFO: what a node tells of itself, section by section, with the names and the order of Redis 7.2.
 
 Fields whose subject does not exist here (scripts, modules, defragmentation) are told as a server that does not use them.
+Asks the system about this process: I/O.
 """
 
 from __future__ import annotations

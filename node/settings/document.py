@@ -1,6 +1,6 @@
 """The settings as a page: ``node/SETTINGS.md`` is this text, and ``hashslot node --help-settings`` prints its like.
 
-Run ``python -m node.settings.document`` from the repository's root to write the page anew.
+Run ``python -m node.settings.document`` from the repository's root to write the page anew: I/O.
 """
 
 from __future__ import annotations
