@@ -201,7 +201,7 @@ class Bus:
                 self._handlers[type(effect)](effect)
         except OSError as error:
             log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
-            self._node.io.shut_down()
+            self._node.io.shut_down(exit_status=1)
             raise
 
     # Links --------------------------------------------------------------------------------------------------------

@@ -48,8 +48,6 @@ class Client:
         "address",
         "asking",
         "authenticated",
-        "bytes_in",
-        "bytes_out",
         "close",
         "closing",
         "created_ms",
@@ -120,8 +118,6 @@ class Client:
         self.closing = False
         """Close once what has been written is out."""
         self.last_command = ""
-        self.bytes_in = 0
-        self.bytes_out = 0
         self.commands = 0
         self.query_bytes = 0
         self.arg_bytes = 0

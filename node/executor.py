@@ -10,6 +10,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import TYPE_CHECKING
 
+from cluster.routing import UNBOUND
 from cluster.slots import key_slot
 from gossip.messages import SLOT_COUNT
 from node import errors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from node.state import Node
 
 _SLOT_MASK = SLOT_COUNT - 1
+_BRACE = ord("{")  # To look for a byte is five times faster than to look for a string.
 
 _UNAUTHENTICATED = int(Unusual.UNAUTHENTICATED)
 _ASKING = int(Unusual.ASKING)
@@ -51,6 +53,8 @@ class Executor:
         self._table = node.commands
         self._spellings = node.commands.spellings
         self._clustered = node.clustered
+        self._served = node.cluster.served if node.cluster is not None else bytearray()
+        """One byte a slot, 1 where this node serves it with nothing more to ask: kept up to date by the cluster."""
 
     def execute(self, client: Client, args: Args) -> Reply:
         """The reply to one request. CommandError for an error reply; Postponed when it has to wait.
@@ -75,13 +79,13 @@ class Executor:
             at = command.key_at
             if at > 0:
                 key = args[at]
-                slot = key_slot(key) if b"{" in key else crc_hqx(key, 0) & _SLOT_MASK
+                slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
             elif at:
                 slot = self._common_slot(command, args)
             else:
                 slot = -1
             if slot >= 0:
-                if not node.served[slot]:
+                if not self._served[slot]:
                     self._route(client, command, args, slot, unusual)
                 context.slot = slot
                 context.keys = database.slots[slot]
@@ -172,12 +176,23 @@ class Executor:
         keys = command.keys_of(args)
         if not keys:
             return -1
-        slot = key_slot(keys[0])
+        first = keys[0]
+        slot = key_slot(first)
+        # Keys that are meant to be together mostly begin with the same tag: then there is nothing to compute.
+        tag = first[: first.find(b"}") + 1] if first[:1] == b"{" else b""
+        same_tag = tag if len(tag) > 2 else None
         for key in keys:
-            if key_slot(key) != slot:
+            if not (same_tag and key.startswith(same_tag)) and key_slot(key) != slot:
                 command.rejected += 1
+                self._route_unowned(slot)
                 raise CommandError(errors.CROSS_SLOT)
         return slot
+
+    def _route_unowned(self, slot: int) -> None:
+        """Redis looks for the owner of the first key's slot before it looks at the second key."""
+        cluster = self._node.cluster
+        if cluster is not None and cluster.owner(slot) is None:
+            raise CommandError(UNBOUND.text)
 
     def _route(self, client: Client, command: Command, args: Args, slot: int, unusual: int) -> None:
         """A slot that is not simply served here. Returns when it may be served all the same; CommandError otherwise."""

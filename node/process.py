@@ -52,12 +52,12 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
     """
     if config.daemonize:
         _daemonize()
+    server: Server | None = None
     try:
-        logs.set_up(config.logfile, config.loglevel, lambda: role)
+        logs.set_up(config.logfile, config.loglevel, lambda: "S" if server and server.node.replication.following else "M")
     except OSError as error:
         print(f"Can't open the log file: {error.strerror}", file=sys.stderr)
         return 1
-    role = "M"
     try:
         server, _held = _prepare(config, arguments)
     except (StartError, OSError) as error:
@@ -75,8 +75,15 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
             Path(pidfile).unlink(missing_ok=True)
         server.loop.close()
     if server.restart:
-        os.execv(sys.executable, [sys.executable, "-m", "hashslot", "node", *arguments])
-    return 0
+        _restart(arguments)
+    return server.exit_status
+
+
+def _restart(arguments: Sequence[str]) -> None:
+    """Become a new process of the same node (DEBUG RESTART). Its locks and sockets end with this one."""
+    floors = str(Path(__file__).resolve().parent.parent)
+    command = [sys.executable, "-m", "node.cli", "node", *arguments]
+    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": floors})
 
 
 def _prepare(config: Config, arguments: Sequence[str]) -> tuple[Server, IO[str] | None]:

@@ -114,6 +114,8 @@ def request(args: Iterable[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+_BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
+"""Formatting a reply costs more than sticking three strings together."""
 _SMALL_INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
 _KNOWN_STATUS: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
 
@@ -150,7 +152,8 @@ def _silence(value: Silence) -> bytes:
 def encode2(value: Reply) -> bytes:
     """`value` in RESP2. KeyError for a value that is not in this module's table."""
     if type(value) is bytes:
-        return b"$%d\r\n%b\r\n" % (len(value), value)
+        size = len(value)
+        return _BULK_HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
     return _ENCODERS2[type(value)](value)
 
 
@@ -167,7 +170,8 @@ def _map2(value: dict[Any, Any]) -> bytes:
 def encode3(value: Reply) -> bytes:
     """`value` in RESP3. KeyError for a value that is not in this module's table."""
     if type(value) is bytes:
-        return b"$%d\r\n%b\r\n" % (len(value), value)
+        size = len(value)
+        return _BULK_HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
     return _ENCODERS3[type(value)](value)
 
 

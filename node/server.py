@@ -69,6 +69,7 @@ class Server:
         self.node = Node(config, self, random, _now_ms(), cluster=cluster, identity=identity)
         self.bus = None if cluster is None else Bus(self.node, loop, nodes_conf or Path("nodes.conf"))
         self.restart = False
+        self.exit_status = 0
         self._listeners: list[asyncio.Server] = []
         self._link: ReplicaLink | None = None
         self._to_free: deque[Keys] = deque()
@@ -170,8 +171,9 @@ class Server:
         if self._to_free:
             self.loop.call_later(0.001, self._free_some)
 
-    def shut_down(self, restart: bool = False) -> None:
+    def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         self.restart = restart
+        self.exit_status = exit_status
         self._stopped.set()
 
     def resume_clients(self) -> None:

@@ -66,7 +66,7 @@ class NodeIO(Protocol):
     def free_later(self, dropped: list[Keys]) -> None:
         """Free these dicts little by little, without holding the loop."""
 
-    def shut_down(self, restart: bool = False) -> None:
+    def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         """End the process in order, once the replies of this loop turn are out."""
 
     def resume_clients(self) -> None:
@@ -263,12 +263,6 @@ class Node:
         self.io.resume_clients()
 
     # Data ---------------------------------------------------------------------------------------------------------
-
-    @property
-    def served(self) -> bytearray:
-        """One byte a slot, 1 where this node serves the slot with nothing more to ask."""
-        assert self.cluster is not None
-        return self.cluster.served
 
     def route(
         self, client: Client, command: Command, keys: Sequence[bytes], slot: int, *, asking: bool

@@ -61,7 +61,7 @@ def _no_compression(data: bytes, limit: int) -> bytes | None:
 
 
 try:
-    import lzf as _lzf  # type: ignore[import-not-found]  # an extension without stubs
+    import lzf as _lzf
 except ImportError:
     AVAILABLE = False
     compress: Compress = _no_compression

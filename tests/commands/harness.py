@@ -47,7 +47,7 @@ class RecordingIO:
     def free_later(self, dropped: list[Keys]) -> None:
         self.asked.append(("free_later", sum(map(len, dropped))))
 
-    def shut_down(self, restart: bool = False) -> None:
+    def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         self.asked.append(("shut_down", restart))
 
     def resume_clients(self) -> None:
