@@ -136,7 +136,8 @@ class Judge:
         context.client, context.database = self.ours.client, database
         if keys is None:
             theirs = sorted(item.value for item in self._real(b"KEYS", b"*").value)
-            ours = sorted(key for key in database.keys() if database.expires.get(key, node.now_ms + 1) > node.now_ms)
+            gone = {key for key, deadline_ms in database.expires.items() if deadline_ms <= node.now_ms}
+            ours = sorted(set(database.keys()) - gone)
             assert theirs == ours, self._story(theirs, ours)
             names = ours
         else:
@@ -294,4 +295,15 @@ class Told:
         return list(self._told)
 
 
-__all__ = ["EXAMPLES", "SEED", "Judge", "Stream", "Told", "Unlike", "start_real", "unordered", "unordered_pairs", "words"]
+__all__ = [
+    "EXAMPLES",
+    "SEED",
+    "Judge",
+    "Stream",
+    "Told",
+    "Unlike",
+    "start_real",
+    "unordered",
+    "unordered_pairs",
+    "words",
+]

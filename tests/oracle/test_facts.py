@@ -10,6 +10,7 @@ from node.commands import hashes, strings, strings_numbers, strings_parts
 from node.registry import Command
 from tests.oracle.conftest import Servers
 from tests.oracle.facts import declared, told
+from tests.oracle.wire import Tree
 
 GROUPS = (strings.group, strings_parts.group, strings_numbers.group, hashes.group)
 COMMANDS = {command.name: command for group in GROUPS for command in group.commands}
@@ -61,5 +62,6 @@ def test_every_command_of_the_group_is_there(servers: Servers, group: str) -> No
     assert [name for name in names if name not in COMMANDS] == []
 
 
-def _group(facts: Any) -> str:
-    return next(value.value.decode() for name, value in facts.value if name.value == b"group")
+def _group(facts: Tree) -> str:
+    group: bytes = next(value.value for name, value in facts.value if name.value == b"group")
+    return group.decode()

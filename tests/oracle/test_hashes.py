@@ -352,6 +352,7 @@ def test_hrandfield_draws_as_they_do(judge: Judge, size: int) -> None:
             assert len(fields) == len(_texts(theirs)) // (2 if extra else 1)
             assert count < 0 or len(set(fields)) == count
             if extra:
-                assert dict(zip(fields, _texts(ours)[1::2], strict=True)).items() <= {
-                    b"f%d" % at: b"%d" % at for at in range(size)
-                }.items()
+                assert (
+                    dict(zip(fields, _texts(ours)[1::2], strict=True)).items()
+                    <= {b"f%d" % at: b"%d" % at for at in range(size)}.items()
+                )
