@@ -420,6 +420,8 @@ class Gossip:
             self.out.changed(state=False)
 
     def _answered(self, member: Member, now_ms: int) -> None:
+        if not member.pong_received_ms:
+            self.out.changed(state=False)  # A restart must know that there was contact: then it has to rejoin.
         member.pong_received_ms = now_ms
         member.ping_sent_ms = 0
         member.answered = True
