@@ -276,6 +276,10 @@ class Following:
                 args[0].decode("utf-8", "replace"),
             )
             return
+        except Exception:  # a fault of ours must not cost the link: the offset has to stay in step with the stream
+            log.exception("Internal error while applying %r of the replication stream", args[0][:64])
+            node.context.abandon()
+            return
         if reply is not resp.SILENCE:
             client.send(client.encode(reply))
 

@@ -96,8 +96,8 @@ class _Cursor:
             self.done = True
             self.early.clear()
             return 1
-        for at in [at for at in self.early if at < slot]:
-            del self.early[at]
+        for at in range(self.slot + 1, slot):
+            self.early.pop(at, None)
         self.slot = slot
         keys = self.slots[slot]
         if len(keys) <= _UNIT_MAX:

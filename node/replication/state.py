@@ -162,10 +162,15 @@ class Replication:
         return self.following is not None
 
     def follow(self, host: str, port: int) -> None:
-        """Be a replica of the server at this address. Our data stays until the sync with it is complete."""
+        """Be a replica of the server at this address. Our data stays until the sync with it is complete.
+
+        Nothing happens when that is what this node does already.
+        """
         node = self._node
         self.flush()
         before = self.following
+        if before is not None and (before.host, before.port) == (host, port):
+            return
         if before is not None:
             before.stop()
             database = before.database
@@ -175,7 +180,8 @@ class Replication:
         self.following = Following(node, self, host, port, database)
         node.mark(Unusual.REPLICA, True)
         self.refresh()
-        node.config.load("replicaof", [host, str(port)])
+        if not node.clustered:  # in a cluster nodes.conf knows it, and the configuration file must not
+            node.config.load("replicaof", [host, str(port)])
         node.io.follow(host, port)
         log.log(NOTICE, "REPLICAOF %s:%d enabled", host, port)
 

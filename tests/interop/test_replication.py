@@ -310,3 +310,44 @@ def test_redis_cli_takes_an_rdb(tmp_path: Path) -> None:
         reader.close()
         assert len(keys) == sum(server.connect(db=number).dbsize() for number in (0, 3))
         server.until(lambda: server.info()["connected_slaves"] == 0, "rid of it")
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=names(PAIRS))
+def test_cluster_replicate(kinds: tuple[str, str], tmp_path: Path) -> None:
+    """CLUSTER MEET and REPLICATE, then data and stream: no SELECT but 0, reads on the replica after READONLY."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000", "--repl-diskless-sync-delay", "0")
+    with start(kinds[0], tmp_path, *options) as primary, start(kinds[1], tmp_path, *options) as replica:
+        primary.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        replica.client.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
+        replica.until(lambda: _owned(replica), "met")
+        primary.until(lambda: _cluster_ok(primary), "ok")
+        for number in range(500):
+            primary.client.set(f"key:{number}", number)
+        primary.client.set("short", "life", px=100_000)
+        myid = primary.client.execute_command("CLUSTER", "MYID")
+        replica.client.execute_command("CLUSTER", "REPLICATE", myid)
+        replica.until_in_sync()
+        for number in range(500):
+            primary.client.append(f"key:{number}", "+")
+        primary.client.delete("key:0", "key:0")
+        replica.until_caught_up(primary)
+        with replica.connect(single_connection_client=True) as reader:
+            reader.execute_command("READONLY")
+            assert [reader.get(f"key:{number}") for number in range(1, 500)] == [b"%d+" % n for n in range(1, 500)]
+            assert reader.pexpiretime("short") == primary.client.pexpiretime("short")
+            assert reader.dbsize() == 500
+        with pytest.raises(redis.exceptions.MovedError):
+            replica.client.set("key:1", "not here")
+        assert primary.client.wait(1, 5000) == 1
+
+
+def _cluster_ok(server: ServerProcess) -> bool:
+    """Redis and ours answer CLUSTER INFO alike; redis-py makes a dict of some of it."""
+    told = server.client.execute_command("CLUSTER", "INFO")
+    return "cluster_state:ok" in str(told) or (isinstance(told, dict) and told.get("cluster_state") == "ok")
+
+
+def _owned(server: ServerProcess) -> bool:
+    """Whether this node knows that somebody owns all slots."""
+    told = server.client.execute_command("CLUSTER", "INFO")
+    return "cluster_slots_ok:16384" in str(told) or (isinstance(told, dict) and told.get("cluster_slots_ok") == "16384")
