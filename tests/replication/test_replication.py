@@ -578,3 +578,48 @@ def test_replconf_says_what_is_wrong() -> None:
     assert primary.run("REPLCONF") == resp.OK
     assert primary.run("REPLCONF", "capa", "eof", "capa", "wings") == resp.OK
     assert primary.run("REPLCONF", "ack", 5) is resp.SILENCE
+
+
+def test_a_fault_while_applying_does_not_shift_the_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    primary, replica = pair(world)
+    follow(replica, 7000)
+    world.settle()
+    execute = replica.node.executor.execute
+
+    def faulty(client: object, args: list[bytes]) -> object:
+        if args[0] == b"SET" and args[1] == b"bad":
+            raise ZeroDivisionError
+        return execute(client, args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(replica.node.executor, "execute", faulty)
+    primary.run("SET", "bad", 1)
+    primary.run("SET", "good", 1)
+    world.settle()
+    assert (0, b"bad") not in replica.content()
+    assert (0, b"good") in replica.content()
+    assert world.connections == 1
+    assert primary.node.stats.sync_full == 1
+
+
+def test_following_the_same_primary_again_changes_nothing() -> None:
+    world = World()
+    _, replica = pair(world)
+    replica.node.replication.follow("127.0.0.1", 7000)
+    world.settle()
+    replica.node.replication.follow("127.0.0.1", 7000)
+    world.advance(100)
+    assert world.connections == 1
+    assert replica.info("master_link_status") == "up"
+
+
+def test_a_replica_that_turns_to_another_primary_takes_its_data() -> None:
+    world = World()
+    _, replica = pair(world)
+    other = world.node(7005)
+    other.run("SET", "of", "the other")
+    follow(replica, 7000)
+    world.settle()
+    follow(replica, 7005)
+    world.settle()
+    assert replica.content() == other.content()
