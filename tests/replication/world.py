@@ -302,3 +302,16 @@ class World:
             if not following.connected or (replication.id, replication.offset) != (primary.id, primary.offset):
                 return False
         return True
+
+
+def pair(world: World, **settings: str) -> tuple[Member, Member]:
+    """A primary with some data, and a node that is about to follow it."""
+    primary, replica = world.node(7000, **settings), world.node(7001)
+    for number in range(50):
+        primary.run("SET", f"key:{number}", f"value:{number}")
+        primary.run("HSET", f"hash:{number}", "field", number)
+    return primary, replica
+
+
+def follow(replica: Member, port: int) -> None:
+    assert replica.run("REPLICAOF", "127.0.0.1", port) == resp.OK
