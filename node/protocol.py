@@ -254,7 +254,8 @@ class _Scanner:
             if self._at >= len(self._buffer):
                 return False
             if self._buffer[self._at] != _DOLLAR:
-                raise ProtocolError(f"expected '$', got '{chr(self._buffer[self._at])}'")
+                found = bytes(self._buffer[self._at : self._at + 1]).decode("utf-8", "surrogateescape")
+                raise ProtocolError(f"expected '$', got '{found}'")
             line = self._line("too big bulk count string")
             if line is None:
                 return False

@@ -344,7 +344,8 @@ class CommandTable:
 
 
 def _shown(text: bytes, limit: int) -> str:
-    return text[:limit].decode("utf-8", "surrogateescape")
+    """As C prints a string: up to its first zero byte."""
+    return text[:limit].partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 def unknown_command(args: Args) -> CommandError:
