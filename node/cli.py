@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -37,7 +36,7 @@ def main() -> None:
 @click.option("--nodes", default=6, show_default=True, help="How many nodes, on consecutive ports.")
 @click.option("--replicas", type=int, help="Replicas of each primary.  [default: 1 from six nodes on, else 0]")
 @click.option("--port", default=7000, show_default=True, help="Port of the first node; the bus takes port + 10000.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Keep the cluster here; the next start finds it again.")
+@click.option("--dir", "folder", type=click.Path(path_type=Path), help="Keep the cluster here for the next start.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--restart", is_flag=True, help="Start a node again when it dies.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[--NODE-OPTION VALUE]...")
@@ -50,15 +49,15 @@ def up(
 
         hashslot up --cluster-node-timeout 2000 --requirepass secret --masterauth secret
     """
-    from node.launcher import Launcher, LaunchError, Plan
+    from node.launcher import Launcher, LaunchError, Plan, Stopped
 
     if replicas is None:
         replicas = 1 if nodes >= 6 else 0
     asked = Plan(nodes, replicas, port, bind, folder and folder.absolute(), restart, list(options))
     launcher = Launcher(asked)
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+            signal.signal(getattr(signal, name), launcher.ask_to_stop)
     try:
         launcher.prepare()
         launcher.start()
@@ -72,24 +71,20 @@ def up(
         click.echo(f"hashslot up: {error}", err=True)
         launcher.end()
         sys.exit(2)
-    except KeyboardInterrupt:
+    except Stopped:
         pass
-    with contextlib.suppress(KeyboardInterrupt):
-        launcher.end()
+    launcher.end()
     click.echo("\nAll nodes have ended.")
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def _watch(launcher: Launcher) -> None:
-    """Tell what happens to the nodes, until none is left."""
-    while launcher.any_alive():
+    """Tell what happens to the nodes, until none is left or somebody asks to stop."""
+    while launcher.any_alive() and not launcher.stop_asked:
         for line in launcher.watch_once():
             click.echo(line)
         time.sleep(0.05)
-    click.echo("No node is left.")
+    if not launcher.stop_asked:
+        click.echo("No node is left.")
 
 
 @main.command(context_settings={**_PASS_ON, "help_option_names": []}, add_help_option=False)

@@ -34,6 +34,14 @@ READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
 _RESTART_PAUSE_S = 1.0
 _CLUSTER_FILE = "cluster.json"
+_NOT_FOR_ALL = frozenset(("cluster-enabled", "cluster-config-file", "cluster-port", "daemonize", "pidfile")) | frozenset(
+    ("unixsocket", "replicaof", "slaveof")
+)
+"""Node options that the launcher decides, or that no two nodes can share."""
+
+
+class Stopped(Exception):
+    """Somebody asked to stop while the cluster was starting."""
 
 
 class LaunchError(Exception):
@@ -77,9 +85,13 @@ class Launcher:
         self._temporary = asked.folder is None
         self.folder = asked.folder or Path(tempfile.mkdtemp(prefix="hashslot-"))
         self.children: list[Child] = []
-        self._ending = False
+        self.stop_asked = False
         self._alive_reader, self._alive_writer = os.pipe()
         self._lock: object = None
+
+    def ask_to_stop(self, number: int = 0, frame: object = None) -> None:
+        """For signal handlers. A mark that is looked at, not an exception: one raised in a callback can get lost."""
+        self.stop_asked = True
 
     # Preparing ----------------------------------------------------------------------------------------------------
 
@@ -89,7 +101,8 @@ class Launcher:
         if asked.nodes < 1:
             raise LaunchError("a cluster has at least one node: --nodes 1")
         if asked.port < 1 or asked.port + asked.nodes - 1 + BUS_PORT_OFFSET > 65_535:
-            raise LaunchError(f"--port: nodes need ports from 1 to {65_535 - BUS_PORT_OFFSET} (the bus takes port + 10000)")
+            last = 65_535 - BUS_PORT_OFFSET
+            raise LaunchError(f"--port: nodes need ports from 1 to {last} (the bus takes port + 10000)")
         self._check_options()
         known = self._open_folder()
         try:
@@ -109,6 +122,9 @@ class Launcher:
 
     def _check_options(self) -> None:
         """Wrong node options are told before anything starts, in the words that a node would use."""
+        names = {word.removeprefix("--").partition(" ")[0].lower() for word in self._asked.options if word[:2] == "--"}
+        if taken := sorted(names & _NOT_FOR_ALL):
+            raise LaunchError(f"--{taken[0]} can not be the same for all nodes of `hashslot up`: leave it out")
         try:
             read_config(self._asked.options)
         except ConfigFileError as error:
@@ -199,6 +215,8 @@ class Launcher:
         gc.collect()
         gc.freeze()  # The collector of a child would else write to every page it shares with the others.
         for child in self.children:
+            if self.stop_asked:
+                return
             self._start(child)
 
     def _arguments(self, child: Child) -> list[str]:
@@ -219,14 +237,22 @@ class Launcher:
             child.pid = subprocess.Popen([sys.executable, "-m", "hashslot", "node", *arguments]).pid
             return
         sys.stdout.flush()
+        # Held back until the child has its own handlers and the parent knows the child.
+        held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
         pid = os.fork()
         if pid:
             child.pid = pid
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             return
         status = 1
         try:
             os.close(self._alive_writer)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent ends us in order.
+            # Ctrl-C reaches the whole process group, and so does a terminal that goes: the parent ends us in order.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             status = run_node(read_config(arguments), arguments, parent_alive=self._alive_reader)
         finally:
             sys.stdout.flush()
@@ -235,16 +261,19 @@ class Launcher:
     def wait_until_usable(self) -> dict[str, dict[str, str]]:
         """Return when every node says `cluster_state:ok` and every replica is in sync; INFO fields by node name.
 
-        LaunchError when a node ends, or when it takes too long.
+        LaunchError when a node ends, or when it takes too long; Stopped when it was asked to stop.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         password = self._password()
-        waiting = {child.name: Probe(child.planned.address.ip, child.planned.address.port, password) for child in self.children}
+        addresses = {child.name: child.planned.address for child in self.children}
+        waiting = {name: Probe(address.ip, address.port, password) for name, address in addresses.items()}
         facts: dict[str, dict[str, str]] = {}
         while waiting:
+            if self.stop_asked:
+                raise Stopped
             if ended := self._ended():
                 child, status = ended[0]
-                raise LaunchError(f"node {child.name} ended with status {status}: {self._last_log_line(child)}")
+                raise LaunchError(f"node {child.name} ended: {status}. {self._last_log_line(child)}")
             for name, probe in list(waiting.items()):
                 seen = probe.facts()
                 if seen and _usable(seen):
@@ -253,7 +282,8 @@ class Launcher:
                     del waiting[name]
             if waiting:
                 if time.monotonic() > deadline:
-                    raise LaunchError(f"{', '.join(waiting)} not usable after {READY_TIMEOUT_S:.0f} s: see {self.folder}/*/node.log")
+                    late = ", ".join(waiting)
+                    raise LaunchError(f"{late} not usable after {READY_TIMEOUT_S:.0f} s: see {self.folder}/*/node.log")
                 time.sleep(0.01)
         return facts
 
@@ -275,7 +305,7 @@ class Launcher:
             if self._asked.restart:
                 child.restart_at = time.monotonic() + _RESTART_PAUSE_S
         for child in self.children:
-            if child.restart_at and time.monotonic() >= child.restart_at and not self._ending:
+            if child.restart_at and time.monotonic() >= child.restart_at and not self.stop_asked:
                 child.restart_at = 0.0
                 self._start(child)
                 told.append(f"node {child.name} started again (pid {child.pid})")
@@ -307,7 +337,7 @@ class Launcher:
 
     def end(self) -> None:
         """End all nodes in order, those that do not follow by force; remove a temporary folder."""
-        self._ending = True
+        self.stop_asked = True
         running = [child for child in self.children if child.pid]
         for child in running:
             _signal(child.pid, signal.SIGTERM)

@@ -37,7 +37,7 @@ class StartError(Exception):
 
 
 def read_config(arguments: Sequence[str]) -> Config:
-    """The configuration that a command line asks for (`[FILE] [--option value ...]`). ConfigFileError when it is wrong."""
+    """What a command line (`[FILE] [--option value ...]`) asks for. ConfigFileError when it is wrong."""
     config = Config()
     loader = Loader(config, REDIS_VERSION, lambda name: COMMANDS.named(name.encode()) is not None)
     load_command_line(arguments, config, loader)
@@ -53,8 +53,12 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
     if config.daemonize:
         _daemonize()
     server: Server | None = None
+
+    def role() -> str:
+        return "S" if server and server.node.replication.following else "M"
+
     try:
-        logs.set_up(config.logfile, config.loglevel, lambda: "S" if server and server.node.replication.following else "M")
+        logs.set_up(config.logfile, config.loglevel, role)
     except OSError as error:
         print(f"Can't open the log file: {error.strerror}", file=sys.stderr)
         return 1
@@ -153,7 +157,7 @@ async def _serve(server: Server, parent_alive: int | None) -> None:
     await server.start()
     if parent_alive is not None:
         server.loop.add_reader(parent_alive, server.shut_down)
-    await server.run()
+    await server.run(("SIGTERM",) if parent_alive is not None else ("SIGTERM", "SIGINT"))
 
 
 def _pidfile(config: Config) -> str:

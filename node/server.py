@@ -104,9 +104,9 @@ class Server:
             os.chmod(path, permissions)
         self._listeners.append(listener)
 
-    async def run(self) -> None:
-        """Serve until shut down."""
-        for name in ("SIGTERM", "SIGINT"):
+    async def run(self, signals: Sequence[str] = ("SIGTERM", "SIGINT")) -> None:
+        """Serve until shut down, as by one of these signals."""
+        for name in signals:
             if hasattr(signal, name):
                 self._on_signal(getattr(signal, name))
         await self._stopped.wait()
