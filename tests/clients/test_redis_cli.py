@@ -118,6 +118,7 @@ def test_big_keys_and_memory_keys(six_nodes: SixNodes) -> None:
     assert re.search(r'Biggest string found ."' + re.escape(tag) + '"', shown), shown
     assert re.search(r'Biggest +hash found ."' + re.escape(tag) + 'h"', shown), shown
     assert "Sampled" in run("--memkeys", port=node.port)
+    assert run("UNLINK", tag, f"{tag}h", port=node.port) == "2"
 
 
 def test_snapshot_over_the_wire(six_nodes: SixNodes, tmp_path: Path) -> None:

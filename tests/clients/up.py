@@ -48,7 +48,7 @@ def free_range(count: int) -> int:
     """First of `count` consecutive ports that are free, with those 10000 above them (the bus) free as well."""
     source = random.SystemRandom()
     while True:
-        first = source.randrange(20000, 32000 - count)
+        first = source.randrange(20000, 22700 - count)
         with contextlib.ExitStack() as held:
             try:
                 for port in range(first, first + count):

@@ -98,8 +98,8 @@ await check("reads from replicas", async () => {
 await check("hello", async () => {
   const client = createClient({ url: rootNodes[0].url, RESP, name: "checks" });
   await client.connect();
-  const hello = await client.hello(3);
-  assert.equal(hello.proto, 3);
+  const hello = await client.hello(RESP);
+  assert.equal(hello.proto, RESP);
   assert.equal(hello.mode, "cluster");
   assert.equal(await client.clientGetName(), "checks");
   await client.close();
