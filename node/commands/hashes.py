@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.arguments import Options, integer, integer_between, scan_count, scan_cursor, scan_pattern
 from node.context import Context
-from node.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, CommandError, wrong_arity
+from node.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.numbers import (
     LLONG_MAX,
     LLONG_MIN,
@@ -39,25 +39,32 @@ def _fields(ctx: Context, key: bytes) -> dict[bytes, bytes]:
 
 def _opened(ctx: Context, key: bytes) -> Hash:
     """The hash at `key` to write into, made when there is none. CommandError for another type."""
-    found = ctx.write_as(key, Hash)
-    if found is None:
-        found = Hash({})
-        ctx.set(key, found)
-    elif found.table is None:
-        found.is_table(ctx.node.config)
+    found = ctx.write(key)
+    if type(found) is Hash:
+        if found.table is None:
+            found.is_table(ctx.node.config)
+        return found
+    if found is not None:
+        raise CommandError(WRONG_TYPE)
+    found = Hash({})
+    ctx.set(key, found)
     return found
 
 
 def _put(ctx: Context, found: Hash, field: bytes, text: bytes) -> bool:
     """Set one field. True when it is new."""
     fields = found.fields
-    new = field not in fields
+    before = len(fields)
     fields[field] = text
-    if new:
+    size = len(fields)
+    if size != before:
         found.added(field)
     if not found.table:
-        found.wrote((field, text), ctx.node.config)
-    return new
+        config = ctx.node.config
+        longest = config.hash_max_listpack_value
+        if len(field) > longest or len(text) > longest or size > config.hash_max_listpack_entries:
+            found.table = True
+    return size != before
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -210,13 +217,15 @@ def _set_all(ctx: Context, args: Args) -> int:
     """Set the pairs of a request. Returns how many fields are new."""
     key = args[1]
     found = _opened(ctx, key)
+    if len(args) == 4:
+        created = int(_put(ctx, found, args[2], args[3]))
+        ctx.modified("hset", key)
+        return created
     fields = found.fields
     before = len(fields)
     if found.is_drawn_from:
         for field, text in zip(args[2::2], args[3::2], strict=True):
             _put(ctx, found, field, text)
-    elif len(args) == 4:
-        fields[args[2]] = args[3]
     else:
         fields.update(zip(args[2::2], args[3::2], strict=True))
     if not found.table:

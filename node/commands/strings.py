@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.arguments import EXPIRY_UNITS, Options, expiry_ms
+from node.arguments import EXPIRY_UNITS, expiry_ms
 from node.client import Unusual
 from node.context import Context
 from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
@@ -89,33 +89,32 @@ class _SetOptions:
 
     def __init__(self, args: Args, first: int, words: frozenset[bytes]) -> None:
         """CommandError (syntax error) for a word that is not in `words`, or that does not go with another."""
-        self.condition = self.unit = self.amount = b""
-        self.get = self.keep_ttl = self.persist = False
-        options = Options(args, first)
-        for word in options:
-            if word not in words or not self._take(word, options):
+        unit = amount = condition = b""
+        get = keep_ttl = persist = False
+        at, size = first, len(args)
+        while at < size:
+            word = args[at].upper()
+            at += 1
+            if word not in words:
                 raise CommandError(SYNTAX)
-
-    def _take(self, word: bytes, options: Options) -> bool:
-        """False when `word` contradicts what came before."""
-        if word in EXPIRY_UNITS:
-            if self.keep_ttl or self.persist or (self.unit and self.unit != word):
-                return False
-            self.unit, self.amount = word, options.value()
-        elif word == b"GET":
-            self.get = True
-        elif word in (b"NX", b"XX"):
-            if self.condition and self.condition != word:
-                return False
-            self.condition = word
-        else:
-            if self.unit:
-                return False
-            if word == b"KEEPTTL":
-                self.keep_ttl = True
+            if word in EXPIRY_UNITS:
+                if at == size or keep_ttl or persist or (unit and unit != word):
+                    raise CommandError(SYNTAX)
+                unit, amount = word, args[at]
+                at += 1
+            elif word == b"GET":
+                get = True
+            elif word == b"NX" or word == b"XX":
+                if condition and condition != word:
+                    raise CommandError(SYNTAX)
+                condition = word
             else:
-                self.persist = True
-        return True
+                if unit:
+                    raise CommandError(SYNTAX)
+                keep_ttl = keep_ttl or word == b"KEEPTTL"
+                persist = persist or word == b"PERSIST"
+        self.unit, self.amount, self.condition = unit, amount, condition
+        self.get, self.keep_ttl, self.persist = get, keep_ttl, persist
 
 
 _SET_WORDS = EXPIRY_UNITS | {b"NX", b"XX", b"GET", b"KEEPTTL"}

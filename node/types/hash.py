@@ -90,9 +90,14 @@ class Hash:
 
         As in Redis 7.2 more pairs in one request than a listpack takes make a table, whether or not fields repeat.
         """
-        size = max(len(self.fields), len(texts) >> 1)
-        if size > limits.hash_max_listpack_entries or max(map(len, texts)) > limits.hash_max_listpack_value:
+        entries_max, longest = limits.hash_max_listpack_entries, limits.hash_max_listpack_value
+        if len(self.fields) > entries_max or len(texts) > entries_max * 2:
             self.table = True
+            return
+        for text in texts:
+            if len(text) > longest:
+                self.table = True
+                return
 
     def encoding(self, limits: HashLimits) -> str:
         """What OBJECT ENCODING calls it."""
