@@ -1,12 +1,12 @@
 """When keys were last used and how often: what OBJECT IDLETIME and FREQ tell.
 
-Noting every access would cost each request a dict store and each key some 100 bytes, so nothing is noted until somebody
-wants to know: an LRU or LFU `maxmemory-policy`, the first OBJECT IDLETIME, or RESTORE with IDLETIME or FREQ. From then on
-the reason `Unusual.NOTED` sends requests through the executor's slow way, which calls `note`. Keys that were not used since
-then count as used when the noting began: an idle time may be told too short, never too long.
+Noting every access would cost each request a dict store and each key some 100 bytes, so nothing is noted until
+somebody wants to know: an LRU or LFU `maxmemory-policy`, the first OBJECT IDLETIME, or RESTORE with IDLETIME or FREQ.
+From then on the reason `Unusual.NOTED` sends requests through the executor's slow way, which calls `note`. Keys that
+were not used since then count as used when the noting began: an idle time may be told too short, never too long.
 
-The frequency is Redis's logarithmic counter (`evict.c`: 0 to 255, starting at 5, growing with a probability that shrinks,
-losing one each `lfu-decay-time` minutes).
+The frequency is Redis's logarithmic counter (`evict.c`: 0 to 255, starting at 5, growing with a probability that
+shrinks, losing one each `lfu-decay-time` minutes).
 """
 
 from __future__ import annotations

@@ -46,14 +46,18 @@ class Client:
 
     __slots__ = (
         "address",
+        "arg_bytes",
         "asking",
         "authenticated",
         "close",
         "closing",
+        "commands",
         "created_ms",
         "database",
         "encode",
+        "fd",
         "id",
+        "ip",
         "is_monitor",
         "is_primary",
         "is_replica",
@@ -66,6 +70,7 @@ class Client:
         "no_evict",
         "no_touch",
         "output_bytes",
+        "output_limit_since_ms",
         "query_bytes",
         "reply_skip",
         "resp",
@@ -75,11 +80,6 @@ class Client:
         "unusual",
         "user",
         "waits_for",
-        "arg_bytes",
-        "commands",
-        "ip",
-        "fd",
-        "output_limit_since_ms",
         "write_offset",
     )
 

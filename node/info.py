@@ -1,6 +1,6 @@
 """INFO: what a node tells of itself, section by section, with the names and the order of Redis 7.2.
 
-Fields whose subject does not exist here (scripts, modules, defragmentation) are told as a server that does not use them.
+Fields whose subject does not exist here (scripts, modules, defragmentation) are told as a server that has none.
 Asks the system about this process: I/O.
 """
 
@@ -223,7 +223,7 @@ def _stats(node: Node) -> Fields:
     zeros_after_misses = ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec")
     return {
         "total_connections_received": stats.connections_received,
-        "total_commands_processed": stats.commands_processed,
+        "total_commands_processed": node.commands.calls(),
         "instantaneous_ops_per_sec": int(stats.ops.per_second),
         "total_net_input_bytes": stats.net_input_bytes,
         "total_net_output_bytes": stats.net_output_bytes,
@@ -353,7 +353,7 @@ _NOT_BY_DEFAULT = frozenset(("commandstats",))
 
 
 def info(node: Node, asked: Iterable[str] = ()) -> str:
-    """The text of INFO. `asked`: section names in lower case, "all", "everything" or "default"; unknown ones are nothing."""
+    """The text of INFO. `asked`: section names in lower case, "all", "everything", "default"; unknown ones add nothing."""
     names = set(asked) or {"default"}
     if names & {"all", "everything"}:
         names |= set(SECTIONS)

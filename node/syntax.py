@@ -34,11 +34,12 @@ _TYPES = {
     "unix-time-seconds": "unix-time",
     "unix-time-milliseconds": "unix-time",
 }
-_INTEGERS = frozenset(
+_INTEGER_NAMES = (
     "count cursor db destination-db index index1 index2 ttl frequency timeout protover client-id offset start end"
     " decrement len min-match-len numkeys numreplicas numlocal slot start-slot end-slot config-epoch port"
-    " cluster-bus-port version replicationid-offset samples".split()
+    " cluster-bus-port version replicationid-offset samples"
 )
+_INTEGERS = frozenset(_INTEGER_NAMES.split())
 _INTEGER_INCREMENTS = frozenset(("INCRBY", "HINCRBY"))
 
 
@@ -86,11 +87,12 @@ class _Parser:
     def sequence(self, ends: frozenset[str]) -> list[Argument]:
         """Arguments up to one of `ends`, which is left for the caller."""
         found: list[Argument] = []
+        starts: list[int] = []
         while (piece := self._peek()) and piece not in ends:
             began = self._at
             if piece == "[":
                 self._at += 1
-                if found and self._repeats(found[-1], began):
+                if found and self._repeats(found, starts, began):
                     continue
                 found.append(self._bracketed())
             elif piece == "<":
@@ -99,6 +101,7 @@ class _Parser:
                 self._take(">")
             else:
                 found.append(self._word(ends))
+            starts.append(began)
         return found
 
     def _bracketed(self) -> Argument:
@@ -139,8 +142,11 @@ class _Parser:
         inner.token = word
         return inner
 
-    def _repeats(self, before: Argument, began: int) -> bool:
-        """Whether the bracket just opened says that the argument before it may come again: "[key ...]"."""
+    def _repeats(self, found: list[Argument], starts: list[int], began: int) -> bool:
+        """Whether the bracket just opened says that what is before it may come again: "key value [key value ...]".
+
+        It is marked then; if it is several arguments, they become one block. starts: where each argument began.
+        """
         depth, at = 1, self._at
         while depth:
             if at >= len(self._pieces):
@@ -148,10 +154,15 @@ class _Parser:
             depth += (self._pieces[at] == "[") - (self._pieces[at] == "]")
             at += 1
         inside = self._pieces[self._at : at - 1]
-        if not inside or inside[-1] != "..." or inside[:-1] != self._pieces[began - len(inside) + 1 : began]:
+        first = began - len(inside) + 1
+        if not inside or inside[-1] != "..." or inside[:-1] != self._pieces[max(0, first) : began]:
             return False
-        before.multiple = True
-        before.multiple_token = bool(before.token) and inside[0] == before.token
+        again = sum(start >= first for start in starts)
+        if again > 1:
+            found[-again:] = [_block(found[-again:])]
+            del starts[1 - again :]
+        found[-1].multiple = True
+        found[-1].multiple_token = bool(found[-1].token) and inside[0] == found[-1].token
         self._at = at
         return True
 
@@ -174,4 +185,10 @@ def _block(arguments: list[Argument]) -> Argument:
         return arguments[0]
     if not arguments:
         raise ValueError("an empty group")
-    return Argument("-".join(argument.name for argument in arguments[:2]), "block", arguments=arguments)
+    name = "-".join(argument.name for argument in arguments[:2])
+    first, *others = arguments
+    if first.token and first.type != "pure-token" and not any(other.token for other in others):
+        # "LIMIT offset count": the token introduces them all.
+        token, first.token = first.token, ""
+        return Argument(name, "block", token, arguments=arguments)
+    return Argument(name, "block", arguments=arguments)

@@ -27,6 +27,7 @@ GROUPS = [
     generic.group,
     expiry.group,
     transfer.group,
+    transfer.server_group,
     objects.group,
     connection.group,
     client.group,

@@ -1,4 +1,4 @@
-"""Connection commands: who the client is, which protocol it speaks, which database it uses. CLIENT is in `client.py`."""
+"""Connection commands: who the client is, which protocol it speaks, which database it uses; CLIENT: `client.py`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def auth(ctx: Context, args: Args) -> Reply:
     history=(
         (
             "6.2.0",
-            "`protover` made optional; when called without arguments the command reports the current connection's context.",
+            "`protover` made optional; when called without arguments the command reports the current connection's"
+            " context.",
         ),
     ),
 )

@@ -1,7 +1,7 @@
 """DEBUG: what tests need and nobody else, so it must be allowed by `enable-debug-command`.
 
-What names something that does not exist here (quicklists, heap maps) answers as a server that has nothing to do. DEBUG SLEEP
-and PANIC are I/O.
+What names something that does not exist here (quicklists, heap maps) answers as a server that has nothing to do.
+DEBUG SLEEP and PANIC are I/O.
 """
 
 from __future__ import annotations

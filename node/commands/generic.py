@@ -150,8 +150,8 @@ def type_of(ctx: Context, args: Args) -> Reply:
 )
 def keys(ctx: Context, args: Args) -> Reply:
     matches = compile_glob(args[1])
-    deadlines, now_ms = ctx.expires, ctx.now_ms
-    return [key for key in ctx.database.keys() if matches(key) and deadlines.get(key, now_ms + 1) > now_ms]
+    deadlines, now_ms, all_keys = ctx.expires, ctx.now_ms, ctx.database.keys()
+    return [key for key in all_keys if matches(key) and deadlines.get(key, now_ms + 1) > now_ms]
 
 
 @group.command(

@@ -30,7 +30,7 @@ def flag_names(command: Command) -> list[str]:
 
 
 def key_range(command: Command) -> tuple[int, int, int]:
-    """First key, last key and step, as COMMAND told them before there were key specs; (0, 0, 0) where they can't say."""
+    """First key, last key and step, as COMMAND told them before there were key specs; zeros where they can't say."""
     first, last, step, previous = 0, 0, 0, 0
     for spec in command.keys:
         if spec.keyword or spec.count_at is not None or (previous and previous != spec.begin - 1):
@@ -145,23 +145,30 @@ def documented(command: Command) -> dict[bytes, object]:
         told[b"history"] = OrderedSet([version.encode(), change.encode()] for version, change in command.history)
     arguments = parse_syntax(command.syntax, 2 if "|" in command.name else 1)
     if arguments:
-        told[b"arguments"] = _documented_arguments(arguments, iter(range(len(command.keys))))
+        told[b"arguments"] = _documented_arguments(arguments, _spec_numbers(command))
     if command.subcommands:
         told[b"subcommands"] = {one.name.encode(): documented(one) for one in command.subcommands.values()}
     return told
+
+
+def _spec_numbers(command: Command) -> Iterator[int]:
+    """Which key spec finds each argument that is a key: one each, and the last one all that are left."""
+    yield from range(len(command.keys))
+    while command.keys:
+        yield len(command.keys) - 1
 
 
 def _documented_arguments(arguments: Iterable[Argument], specs: Iterator[int]) -> list[dict[bytes, object]]:
     """`specs`: the numbers of the command's key specs, of which each argument that is a key takes the next."""
     told = []
     for argument in arguments:
-        one: dict[bytes, object] = {b"name": argument.name.encode(), b"type": argument.type.encode()}
+        index = next(specs, None) if argument.type == "key" else None
+        kind = "string" if argument.type == "key" and index is None else argument.type
+        one: dict[bytes, object] = {b"name": argument.name.encode(), b"type": kind.encode()}
         if not argument.arguments:
             one[b"display_text"] = argument.name.encode()
-        if argument.type == "key":
-            index = next(specs, None)
-            if index is not None:
-                one[b"key_spec_index"] = index
+        if index is not None:
+            one[b"key_spec_index"] = index
         if argument.token:
             one[b"token"] = argument.token.encode()
         if argument.flags:

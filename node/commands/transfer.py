@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from node.context import Context
 
 group = Group("generic")
+server_group = Group("server")
+"""Where Redis has RESTORE-ASKING."""
 
 BUSY_KEY = "BUSYKEY Target key name already exists."
 SAME_OBJECT = "ERR source and destination objects are the same"
@@ -213,7 +215,7 @@ def _restore_options(args: Args) -> dict[str, Any]:
     return found
 
 
-@group.command(
+@server_group.command(
     "RESTORE-ASKING key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]",
     arity=-4,
     flags=Flag.WRITE | Flag.DENYOOM | Flag.ASKING,

@@ -214,9 +214,28 @@ def _reply(ours: Harness, request: tuple[str, ...]) -> resp.Reply:
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 def test_reply_off_and_skip(kind: str) -> None:
     """Which of these requests are answered."""
-    requests = ["ECHO 1", "CLIENT REPLY SKIP", "ECHO 2", "ECHO 3", "CLIENT REPLY OFF", "ECHO 4", "CLIENT REPLY SKIP", "nosuch",
-                "CLIENT REPLY ON", "ECHO 5", "CLIENT REPLY SKIP", "CLIENT REPLY SKIP", "ECHO 6", "ECHO 7",
-                "CLIENT REPLY SKIP", "nosuch", "ECHO 8", "CLIENT REPLY OFF", "RESET", "ECHO 9"]
+    requests = [
+        "ECHO 1",
+        "CLIENT REPLY SKIP",
+        "ECHO 2",
+        "ECHO 3",
+        "CLIENT REPLY OFF",
+        "ECHO 4",
+        "CLIENT REPLY SKIP",
+        "nosuch",
+        "CLIENT REPLY ON",
+        "ECHO 5",
+        "CLIENT REPLY SKIP",
+        "CLIENT REPLY SKIP",
+        "ECHO 6",
+        "ECHO 7",
+        "CLIENT REPLY SKIP",
+        "nosuch",
+        "ECHO 8",
+        "CLIENT REPLY OFF",
+        "RESET",
+        "ECHO 9",
+    ]
     ours = Harness()
     mine = b""
     for line in requests:

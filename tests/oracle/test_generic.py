@@ -374,8 +374,13 @@ def test_what_replicas_are_told(redis70: ServerProcess) -> None:
                 assert told.of(*request) == stream.of(*request), line
         for value in (b"text", Hash({b"f": b"v"})):
             data = payload.dump(value)
-            for tail in ([b"0", data], [b"0", data, b"REPLACE"], [b"%d000" % FAR_S, data, b"REPLACE", b"ABSTTL"],
-                         [b"5", data, b"REPLACE", b"ABSTTL"], [b"5", data, b"REPLACE", b"ABSTTL"]):
+            for tail in (
+                [b"0", data],
+                [b"0", data, b"REPLACE"],
+                [b"%d000" % FAR_S, data, b"REPLACE", b"ABSTTL"],
+                [b"5", data, b"REPLACE", b"ABSTTL"],
+                [b"5", data, b"REPLACE", b"ABSTTL"],
+            ):
                 request = [b"RESTORE", b"r", *tail]
                 assert told.of(*request) == stream.of(*request), request
     finally:

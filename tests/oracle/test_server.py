@@ -237,9 +237,15 @@ def _tree(wire: Wire, *args: bytes) -> dict[str, list[Tree]]:
 
 
 _SINCE_7_0 = {
-    "select": "allow_busy", "client|getname": "allow_busy", "client|getredir": "allow_busy",
-    "client|id": "allow_busy", "client|no-evict": "allow_busy", "client|reply": "allow_busy",
-    "client|setname": "allow_busy", "memory|malloc-stats": "loading", "memory|purge": "loading",
+    "select": "allow_busy",
+    "client|getname": "allow_busy",
+    "client|getredir": "allow_busy",
+    "client|id": "allow_busy",
+    "client|no-evict": "allow_busy",
+    "client|reply": "allow_busy",
+    "client|setname": "allow_busy",
+    "memory|malloc-stats": "loading",
+    "memory|purge": "loading",
 }
 """Flags that commands got after 7.0."""
 _OTHER_ARITY = {"command|getkeys", "command|getkeysandflags"}
@@ -297,22 +303,26 @@ def test_command_docs_arguments(redis70: ServerProcess) -> None:
         for child, more in fields["subcommands"].value if "subcommands" in fields else ():
             theirs[child.value.decode()] = {key.value.decode(): value for key, value in more.value}
     wire.close()
+    unlike: list[str] = []
     seen = 0
     for parent in COMMANDS:
         for command in (parent, *parent.subcommands.values()):
-            if command.group not in MINE or command.name not in theirs or command.name in _NOT_MINE | _OTHER_SHAPE:
+            if command.group not in MINE or command.name not in theirs or command.name in _NOT_MINE:
                 continue
             docs = theirs[command.name]
             ours = documented(command)
             real = [_shape(item) for item in docs["arguments"].value] if "arguments" in docs else []
-            assert [_our_shape(item) for item in ours.get(b"arguments", [])] == real, command.name  # type: ignore[attr-defined]
+            if [_our_shape(item) for item in ours.get(b"arguments", [])] != real:  # type: ignore[attr-defined]
+                unlike.append(command.name)
             assert docs["since"].value == ours[b"since"] or command.name in _OTHER_SINCE, command.name
             assert docs["group"].value == ours[b"group"], command.name
             seen += bool(real)
     assert seen > 30
+    assert sorted(unlike) == sorted(_OTHER_SHAPE)
 
 
-_OTHER_SHAPE = {"client|kill", "client|pause", "client|list", "client|reply", "shutdown", "command|list", "debug", "restore"}
+_OTHER_SHAPE = {"client|list", "client|kill", "shutdown", "config|get", "command|getkeys", "command|getkeysandflags"}
+"""Described in another way since 7.2, or, for SHUTDOWN and CLIENT KILL, by what their syntax line says."""
 _OTHER_SINCE = {"client|pause"}
 
 
@@ -369,6 +379,6 @@ def test_info_sections(judge: Judge) -> None:
     for asked in ((), ("default",), ("all",), ("everything",), ("server", "CPU"), ("nosuch",), ("nosuch", "server")):
         theirs, ours = judge.both("INFO", *asked)
         assert theirs.kind == ours.kind
-        skipped = {"Latencystats", "Cluster Info", "Scripting Engines"}
+        skipped = {"Latencystats", "TLS", "Cluster Info", "Scripting Engines"}
         wanted = [name for name in _fields(theirs.value.decode().replace("txt:", "", 1)) if name not in skipped]
         assert list(_fields(ours.value.decode().replace("txt:", "", 1))) == wanted, asked
