@@ -53,6 +53,24 @@ _END = b"+\r\n"
 """Fed behind a chunk: only when the chunk ended where a request ended it comes back as an empty simple string."""
 
 
+_SHORT = 256
+_COUNTS = [b"", *(b"*%d" % count for count in range(1, _SHORT))]
+_LENGTHS = [b"$%d" % length for length in range(_SHORT)]
+
+
+def _read_short(data: bytes) -> Args | None:
+    """The one request that `data` is; None when it is anything else.
+
+    A chunk that is a single short request (a client that does not pipeline) is taken apart faster by its line breaks
+    than by hiredis: it is right if every second part is the length of the part behind it.
+    """
+    parts = data.split(b"\r\n")
+    args = parts[2::2]
+    if not parts.pop() and parts[0] == _COUNTS[len(args)] and parts[1::2] == [_LENGTHS[len(arg)] for arg in args]:
+        return args
+    return None
+
+
 def _read_whole(data: bytes) -> list[Args] | None:
     """The requests in `data`; None unless it consists of whole, well-formed requests and nothing else.
 
@@ -117,6 +135,8 @@ class RequestParser:
         """All requests that `data` completes, none of them empty. Sets `error` when what follows them is no request."""
         if self._scanner is not None or self.limited or data[0] != _STAR:
             return self._continue(data)
+        if len(data) <= _SHORT and (request := _read_short(data)) is not None:
+            return [request]
         requests = _read_whole(data)
         return self._split(data) if requests is None else requests
 

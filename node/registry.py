@@ -317,6 +317,10 @@ class CommandTable:
     def __iter__(self) -> Iterator[Command]:
         return iter(self.by_name.values())
 
+    def calls(self) -> int:
+        """How many commands were called since the start or the last CONFIG RESETSTAT."""
+        return sum(one.calls + sum(child.calls for child in one.subcommands.values()) for one in self)
+
     def find(self, name: bytes) -> Command | None:
         """The command of that name in any case, without looking at subcommands."""
         command = self.by_name.get(name.lower())

@@ -228,7 +228,7 @@ class Server:
         self._sweep()
         node.gate.tick(now_ms)
         node.replication.tick(now_ms)
-        node.stats.sample(now_ms)
+        node.stats.sample(node.commands.calls(), now_ms)
         for connection in list(self.connections.values()):
             connection.check(now_ms)
         if self.bus is not None:

@@ -33,9 +33,6 @@ COMMANDS = CommandTable(GROUPS)
 """Every command there is; its counters are the process's, which runs one node."""
 
 
-_ALWAYS_COUNTED_NS = 200_000
-
-
 def without_passwords(args: Args) -> Args:
     """A request as others may see it: what AUTH and HELLO AUTH say is "(redacted)"."""
     name = args[0].lower()
@@ -153,7 +150,6 @@ class Node:
         self.observers: list[Observer] = []
         self.next_client_id = 1
         self.unusual = 0
-        self._uncounted_chunks = 0
         self.dirty = 0
         """Changes since the last save (INFO rdb_changes_since_last_save)."""
         self.last_save_ms = now_ms
@@ -222,20 +218,14 @@ class Node:
             self.stats.error(error.code)
             return error
 
-    def count_requests(self, requests: Sequence[Args], elapsed_ns: int) -> None:
-        """Note how long a chunk of requests took. INFO commandstats needs it by command, but a clock read per command
-        would cost every one of them: so one chunk in eight is shared out and counts eight times, long ones always."""
-        self.stats.commands_processed += len(requests)
-        if elapsed_ns < _ALWAYS_COUNTED_NS:
-            self._uncounted_chunks += 1
-            if self._uncounted_chunks & 7:
-                return
-            elapsed_ns *= 8
-        share = elapsed_ns // len(requests)
-        for request in requests:
-            command = self.commands.spellings.get(request[0])
-            if command is not None:
-                command.nsec += share
+    def note_time(self, requests: Sequence[Args], elapsed_ns: int) -> None:
+        """These requests took so long together: INFO commandstats shows it by command."""
+        if requests:
+            share_ns = elapsed_ns // len(requests)
+            for request in requests:
+                command = self.commands.spellings.get(request[0])
+                if command is not None:
+                    command.nsec += share_ns
 
     def monitor(self, client: Client, args: Args) -> None:
         """Show a request to those who sent MONITOR."""

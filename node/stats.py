@@ -34,7 +34,6 @@ class Stats:
     """Counters since the start or the last CONFIG RESETSTAT."""
 
     connections_received: int = 0
-    commands_processed: int = 0
     net_input_bytes: int = 0
     net_output_bytes: int = 0
     net_repl_input_bytes: int = 0
@@ -66,9 +65,9 @@ class Stats:
         if code in self.errors or len(self.errors) < 128:
             self.errors[code] = self.errors.get(code, 0) + 1
 
-    def sample(self, now_ms: int) -> None:
+    def sample(self, commands_processed: int, now_ms: int) -> None:
         """Feed the per-second rates: every 100 ms."""
-        self.ops.sample(self.commands_processed, now_ms)
+        self.ops.sample(commands_processed, now_ms)
         self.input_rate.sample(self.net_input_bytes, now_ms)
         self.output_rate.sample(self.net_output_bytes, now_ms)
 

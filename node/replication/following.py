@@ -264,7 +264,6 @@ class Following:
         node = self._node
         client.last_seen_ms = node.now_ms
         client.commands += 1
-        node.stats.commands_processed += 1
         try:
             reply = node.executor.execute(client, args)
         except CommandError as error:
