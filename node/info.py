@@ -353,7 +353,7 @@ _NOT_BY_DEFAULT = frozenset(("commandstats",))
 
 
 def info(node: Node, asked: Iterable[str] = ()) -> str:
-    """The text of INFO. `asked`: section names in lower case, "all", "everything", "default"; unknown ones add nothing."""
+    """The text of INFO. `asked`: section names in lower case, "all", "everything", "default"; others add nothing."""
     names = set(asked) or {"default"}
     if names & {"all", "everything"}:
         names |= set(SECTIONS)
