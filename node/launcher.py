@@ -34,9 +34,8 @@ READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
 _RESTART_PAUSE_S = 1.0
 _CLUSTER_FILE = "cluster.json"
-_NOT_FOR_ALL = frozenset(("cluster-enabled", "cluster-config-file", "cluster-port", "daemonize", "pidfile")) | frozenset(
-    ("unixsocket", "replicaof", "slaveof")
-)
+_NOT_FOR_ALL = {"cluster-enabled", "cluster-config-file", "cluster-port", "daemonize", "pidfile", "unixsocket"}
+_NOT_FOR_ALL |= {"replicaof", "slaveof"}
 """Node options that the launcher decides, or that no two nodes can share."""
 
 
