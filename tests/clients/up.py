@@ -22,6 +22,8 @@ from typing import Any, Self
 
 import psutil
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.servers import ROOT
 
@@ -126,6 +128,7 @@ class Up:
 
     def connect(self, port: int = 0, **options: Any) -> Any:
         """A plain client of one node, the first unless told otherwise."""
+        options.setdefault("retry", Retry(NoBackoff(), 0))
         return redis.Redis(port=port or self.port, socket_timeout=20, **options)
 
     def pid_of(self, port: int, **options: Any) -> int:
