@@ -61,7 +61,7 @@ class Client:
         "is_monitor",
         "is_primary",
         "is_replica",
-        "last_command",
+        "last_request",
         "last_seen_ms",
         "lib_name",
         "lib_version",
@@ -117,7 +117,8 @@ class Client:
         """The reply without which no further request of this client is run (blocking commands)."""
         self.closing = False
         """Close once what has been written is out."""
-        self.last_command = ""
+        self.last_request: list[bytes] = []
+        """The first two words of the last request: which command it was."""
         self.commands = 0
         self.query_bytes = 0
         self.arg_bytes = 0

@@ -171,6 +171,8 @@ class Connection(asyncio.Protocol):
                 append(client.encode(CommandError("ERR internal error, see the log of this node")))
             if client.closing:
                 break
+        if requests:
+            client.last_request = requests[-1][:2]
         node = self._node
         elapsed_ns = time_ns() - began_ns
         if elapsed_ns > _LONG_NS:

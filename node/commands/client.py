@@ -12,7 +12,7 @@ from node.commands.connection import checked_name
 from node.errors import CommandError
 from node.help import container_help
 from node.numbers import parse_int
-from node.registry import Args, Flag, Group
+from node.registry import Args, CommandTable, Flag, Group
 from node.resp import OK, SILENCE, Reply, Verbatim
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _TYPES = ("normal", "master", "replica", "pubsub")
 _UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 
 
-def describe(client: Client, now_ms: int) -> str:
+def describe(client: Client, now_ms: int, table: CommandTable) -> str:
     """One line of CLIENT LIST, with the fields and the order of Redis 7.2."""
     used = client.query_bytes + client.arg_bytes + client.output_bytes
     parts = {
@@ -55,7 +55,7 @@ def describe(client: Client, now_ms: int) -> str:
         "omem": 0,
         "tot-mem": used,
         "events": "r" if not client.output_bytes else "rw",
-        "cmd": client.last_command or "NULL",
+        "cmd": _command_of(client, table),
         "user": client.user,
         "redir": -1,
         "resp": client.resp,
@@ -63,6 +63,14 @@ def describe(client: Client, now_ms: int) -> str:
         "lib-ver": client.lib_version.decode("latin-1"),
     }
     return " ".join(f"{name}={value}" for name, value in parts.items())
+
+
+def _command_of(client: Client, table: CommandTable) -> str:
+    """The name of the client's last command, "NULL" when there was none."""
+    try:
+        return table.resolve(client.last_request).name if client.last_request else "NULL"
+    except CommandError:
+        return "NULL"
 
 
 def _flags(client: Client) -> str:
@@ -186,12 +194,13 @@ def client_setinfo(ctx: Context, args: Args) -> Reply:
     of="CLIENT",
 )
 def client_info(ctx: Context, args: Args) -> Reply:
-    ctx.client.last_command = "client|info"
-    return Verbatim(_text([ctx.client], ctx.now_ms))
+    ctx.client.last_request = args[:2]
+    return Verbatim(_text([ctx.client], ctx))
 
 
-def _text(clients: list[Client], now_ms: int) -> bytes:
-    return "".join(describe(client, now_ms) + "\n" for client in clients).encode("utf-8", "surrogateescape")
+def _text(clients: list[Client], ctx: Context) -> bytes:
+    table = ctx.node.commands
+    return "".join(describe(client, ctx.now_ms, table) + "\n" for client in clients).encode("utf-8", "surrogateescape")
 
 
 @group.command(
@@ -283,7 +292,7 @@ def client_reply(ctx: Context, args: Args) -> Reply:
 )
 def client_list(ctx: Context, args: Args) -> Reply:
     node = ctx.node
-    ctx.client.last_command = "client|list"
+    ctx.client.last_request = args[:2]
     chosen = list(node.clients.values())
     if len(args) == 4 and args[2].lower() == b"type":
         kind = _kind(args[3])
@@ -295,7 +304,7 @@ def client_list(ctx: Context, args: Args) -> Reply:
         chosen = [node.clients[number] for number in wanted if number is not None and number in node.clients]
     elif len(args) != 2:
         raise CommandError(errors.SYNTAX)
-    return Verbatim(_text(chosen, ctx.now_ms))
+    return Verbatim(_text(chosen, ctx))
 
 
 @group.command(

@@ -43,6 +43,13 @@ def test_list_tells_what_the_client_set(redis: Harness) -> None:
     assert lines(redis.run("CLIENT", "INFO"))[0]["id"] == told["id"]
 
 
+def test_list_names_the_last_command(redis: Harness) -> None:
+    other, _ = connected(redis, "10.0.0.1:1000")
+    for request, name in (([], "NULL"), ([b"GET", b"k"], "get"), ([b"config", b"GET"], "config|get"), ([b"x"], "NULL")):
+        other.last_request = request
+        assert lines(redis.run("CLIENT", "LIST", "ID", other.id))[0]["cmd"] == name
+
+
 def test_list_filters(redis: Harness) -> None:
     other, _ = connected(redis, "10.0.0.1:1000")
     replica, _ = connected(redis, "10.0.0.2:1000")

@@ -119,6 +119,48 @@ def test_copies_share_nothing(redis: Harness) -> None:
     assert redis.run("GET", "s") == b"text"
 
 
+def test_in_a_cluster_there_is_one_database() -> None:
+    redis = Harness(clustered=True)
+    redis.run("SET", "{a}1", "v")
+    assert redis.error("SELECT", 1) == "ERR SELECT is not allowed in cluster mode"
+    assert redis.run("SELECT", 0) == "OK"
+    assert redis.error("SWAPDB", "x", "y") == "ERR SWAPDB is not allowed in cluster mode"
+    assert redis.error("MOVE", "{a}1", "x") == "ERR MOVE is not allowed in cluster mode"
+    for target in ("{a}1", "{a}2"):
+        expected = "ERR Copying to another database is not allowed in cluster mode"
+        assert redis.error("COPY", "{a}1", target, "DB", 1) == expected
+    assert redis.error("COPY", "{a}1", "{a}2", "DB", 99) == "ERR DB index is out of range"
+    assert redis.run("COPY", "{a}1", "{a}2", "DB", 0) == 1
+    assert redis.error("RENAME", "{a}1", "b").startswith("CROSSSLOT")
+
+
+def test_in_a_cluster_keys_of_all_slots_are_listed() -> None:
+    redis = Harness(clustered=True)
+    names = {b"k%d" % number for number in range(50)}
+    for name in names:
+        redis.run("SET", name, 1)
+    assert set(redis.run("KEYS", "*")) == names
+    assert redis.run("DBSIZE") == 50
+    assert redis.run("RANDOMKEY") in names
+    cursor, seen = b"0", set()
+    while True:
+        cursor, page = redis.run("SCAN", cursor, "COUNT", 7)
+        seen |= set(page)
+        if cursor == b"0":
+            break
+    assert seen == names
+    assert redis.run("FLUSHALL") == "OK" and redis.run("DBSIZE") == 0
+
+
+def test_in_a_cluster_expired_keys_of_other_slots_are_not_listed() -> None:
+    redis = Harness(clustered=True)
+    for number in range(10):
+        redis.run("SET", f"k{number}", 1, "PX", 5)
+    redis.advance(5)
+    assert redis.run("SCAN", 0, "COUNT", 100) == [b"0", []]
+    assert redis.run("RANDOMKEY") is None and redis.run("DBSIZE") == 0
+
+
 def test_scan_returns_each_key_that_stays(redis: Harness) -> None:
     for number in range(3000):
         redis.run("SET", f"k{number}", 1)
