@@ -134,8 +134,8 @@ def test_drawn_fields_are_there_whatever_was_added_and_removed(steps: list[tuple
             assert found.fields.keys() >= set(found.random_fields(3, source))
     urn = found._urn
     if urn is not None:
-        assert set(urn.fields) - urn.gone == found.fields.keys()
-        assert len(urn.fields) == len(set(urn.fields))
+        assert set(urn.names) - urn.gone == found.fields.keys()
+        assert len(urn.names) == len(set(urn.names))
 
 
 def test_a_count_without_end_is_refused(redis: Harness) -> None:
