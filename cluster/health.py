@@ -24,16 +24,17 @@ def rejoin_delay_ms(timeout_ms: int) -> int:
 
 
 def _waits_after_boot(core: Core, now_ms: int) -> bool:
-    """Redis waits two seconds. Here it ends sooner when everyone has answered: then there is nobody left to object.
+    """Redis waits two seconds. A node that has never heard of anybody has nothing to rejoin and need not wait.
 
-    A node that has never heard of anybody has nothing to rejoin.
+    Nor need one that has no replica, as soon as everyone has answered: there is nobody left to object. A replica may be
+    about to take over while it answers.
     """
     if not core.rejoining:
         return False
-    if now_ms - core.started_ms < BOOT_DELAY_MS and not all(
-        member.answered for member in core.gossip.members if not member.flags & (MYSELF | HANDSHAKE | NOADDR)
-    ):
-        return True
+    if now_ms - core.started_ms < BOOT_DELAY_MS:
+        others = [one for one in core.gossip.members if not one.flags & (MYSELF | HANDSHAKE | NOADDR)]
+        if core.myself.replicas or not all(member.answered for member in others):
+            return True
     core.rejoining = False
     return False
 

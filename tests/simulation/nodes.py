@@ -98,10 +98,12 @@ class SimNode:
         if self.paused_events is not None:
             self.paused_events.append(event)
             return
-        self.carry_out(self.cluster.step(event, self.world.now_ms))
+        self.carry_out(self.cluster.step(event, self.world.now_ms), event)
 
-    def carry_out(self, effects: Sequence[events.Effect]) -> None:
-        """Do what the core decided, in order."""
+    def carry_out(self, effects: Sequence[events.Effect], cause: events.Event | None = None) -> None:
+        """Do what the core decided, in order. cause: None for an order."""
+        if self.world.watch is not None:
+            self.world.watch(self, cause, effects)
         for effect in effects:
             self._carry_out(effect)
         self.world.check(self)

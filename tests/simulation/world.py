@@ -41,6 +41,8 @@ class World:
         self.nodes: list[SimNode] = []
         self.waiting: dict[tuple[str, int], list[Message]] = {}
         self._claims: dict[str, tuple[int, int]] = {}
+        self.watch: Callable[[SimNode, events.Event | None, Sequence[events.Effect]], None] | None = None
+        """Is shown every step: who, the event (None: an order), the effects."""
         self.made.append(self)
 
     def __str__(self) -> str:
