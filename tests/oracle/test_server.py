@@ -382,3 +382,43 @@ def test_info_sections(judge: Judge) -> None:
         skipped = {"Latencystats", "TLS", "Cluster Info", "Scripting Engines"}
         wanted = [name for name in _fields(theirs.value.decode().replace("txt:", "", 1)) if name not in skipped]
         assert list(_fields(ours.value.decode().replace("txt:", "", 1))) == wanted, asked
+
+
+# MONITOR --------------------------------------------------------------------------------------------------------------
+
+WATCHED = [
+    (b"PING",),
+    (b"SET", b"k", bytes(range(256))),
+    (b"set", b"", b"'\"\\"),
+    (b"AUTH", b"default", b"secret"),
+    (b"HELLO", b"2", b"AUTH", b"default", b"secret", b"SETNAME", b"x"),
+    (b"CLIENT", b"ID"),
+    (b"CONFIG", b"GET", b"port"),
+    (b"CLIENT", b"LIST"),
+    (b"RESET",),
+]
+"""Requests; those of administrators are not shown."""
+
+
+@pytest.mark.real
+def test_monitor_lines(real: ServerProcess) -> None:
+    """All but the time and the address."""
+    watcher, wire = Wire(real.port), Wire(real.port)
+    watcher.call(b"MONITOR")
+    ours = Harness()
+    seen: list[bytes] = []
+    mine = ours.connect()
+    mine.send = seen.append
+    ours.node.run(mine, [b"MONITOR"])
+    shown = 0
+    for request in WATCHED:
+        wire.call(*request)
+        ours.node.run(ours.client, list(request))
+        if request[0] == b"CONFIG" or request[1:2] == (b"LIST",):
+            continue
+        theirs = watcher.read().value
+        assert theirs.partition(b"] ")[2] == seen[shown].partition(b"] ")[2].removesuffix(b"\r\n"), request
+        shown += 1
+    assert len(seen) == shown
+    watcher.close()
+    wire.close()
