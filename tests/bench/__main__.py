@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.bench.servers import REPOSITORY, BenchError, Kind, hashslot_node, red
 
 MEMORY_KEYS = 1_000_000
 QUICK_MEMORY_KEYS = 200_000
+WIDTH_OF_FILES = 120
 
 
 def _words(text: str, known: list[str] | None = None) -> list[str]:
@@ -31,7 +33,11 @@ def _words(text: str, known: list[str] | None = None) -> list[str]:
 
 
 def _kinds(names: str, checkout: Path) -> list[Kind]:
-    makers = {"REDIS": redis_server, "VALKEY": valkey_server, "HASHSLOT": lambda: hashslot_node(checkout)}
+    makers: dict[str, Callable[[], Kind]] = {
+        "REDIS": redis_server,
+        "VALKEY": valkey_server,
+        "HASHSLOT": lambda: hashslot_node(checkout),
+    }
     return [makers[name]() for name in _words(names, list(makers))]
 
 
@@ -63,7 +69,7 @@ def main(
         return
     if any(not word.isdigit() or not int(word) for word in _words(pipeline)):
         raise click.BadParameter("--pipeline takes numbers from 1 on, separated by commas")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
     try:
         kinds = _kinds(servers, checkout.absolute())
         commands, pipelines = _words(only, list(COMMANDS)), [int(word) for word in _words(pipeline)]

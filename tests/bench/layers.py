@@ -24,7 +24,10 @@ from node.state import Node
 from tests.bench.load import COMMANDS, KEYS
 from tests.commands.harness import RecordingIO
 
-CHUNKS = 200
+CHUNKS_MIN = 200
+REQUESTS_MIN = 20_000
+"""Enough different keys that they are not all in the processor's cache: a server's are not either."""
+
 TURNS_MIN = 3
 
 
@@ -77,7 +80,7 @@ def chunks_of(command: str, pipeline: int, seed: int = 1) -> list[bytes]:
         words = [word.replace("__rand_int__", f"{source.randrange(KEYS):012d}") for word in COMMANDS[command]]
         return resp.request([word.encode() for word in words])
 
-    return [b"".join(request() for _ in range(pipeline)) for _ in range(CHUNKS)]
+    return [b"".join(request() for _ in range(pipeline)) for _ in range(max(CHUNKS_MIN, REQUESTS_MIN // pipeline))]
 
 
 def connected() -> tuple[Connection, _Transport]:

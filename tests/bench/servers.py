@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20
