@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from node.persistence import payload
 from node.types.hash import Hash
 from tests.commands.harness import Harness
-from tests.oracle.oracle import Judge, Stream, Told, Unlike, unordered, words
+from tests.oracle.oracle import SEED, Judge, Stream, Told, Unlike, unordered, words
 from tests.servers import ServerProcess
 
 FAR_S = int(time.time()) + 1000
@@ -410,3 +411,59 @@ def test_relative_deadlines_are_told_as_absolute_ones(redis70: ServerProcess) ->
 
 def _no_time(arg: bytes) -> bytes:
     return b"<unix time>" if arg.isdigit() and len(arg) == 13 else arg
+
+
+# Generated ------------------------------------------------------------------------------------------------------------
+
+_STEPS = 200
+
+
+def _request(rng: random.Random) -> list[object]:
+    """A key command with arguments that mostly fit, on few keys, so that they meet."""
+    keys = [rng.choice("abcd") for _ in range(3)]
+    deadline = rng.choice((FAR_S - 3, FAR_S, FAR_S + 3, FAR_S, 1, -7, 2**63 - 1, "x"))
+    options = rng.sample(["NX", "XX", "GT", "LT", "nx", "WHAT"], rng.choice((0, 0, 0, 1, 1, 2)))
+    unit = 1000 if isinstance(deadline, int) and abs(deadline) < 2**40 else 1
+    choices: list[list[object]] = [
+        ["SET", keys[0], rng.choice((1, "text", "x" * 50))],
+        ["HSET", keys[0], "f", rng.randrange(3)],
+        ["APPEND", keys[0], "y"],
+        ["EXPIREAT", keys[0], deadline, *options],
+        ["PEXPIREAT", keys[0], deadline * unit if isinstance(deadline, int) else deadline, *options],
+        ["EXPIREAT", keys[0], deadline, *options],
+        ["PERSIST", keys[0]],
+        ["PEXPIRETIME", keys[0]],
+        ["EXPIRETIME", keys[0]],
+        ["RENAME", keys[0], keys[1]],
+        ["RENAMENX", keys[0], keys[1]],
+        ["COPY", keys[0], keys[1], *rng.sample(["REPLACE", "DB", 0, 1], rng.randrange(4))],
+        ["COPY", keys[0], keys[1], "REPLACE", "DB", rng.randrange(3)],
+        ["MOVE", keys[0], rng.randrange(3)],
+        ["SWAPDB", rng.randrange(3), rng.randrange(3)],
+        ["SELECT", rng.randrange(3)],
+        ["DEL", *keys],
+        ["UNLINK", keys[0]],
+        ["EXISTS", *keys],
+        ["TOUCH", *keys],
+        ["TYPE", keys[0]],
+        ["OBJECT", "ENCODING", keys[0]],
+        ["DBSIZE"],
+        ["SCAN", 0, "COUNT", 100, "TYPE", "stream"],
+    ]
+    return rng.choice(choices)
+
+
+@pytest.mark.real
+def test_generated(judge: Judge) -> None:
+    print(f"HASHSLOT_ORACLE_SEED={SEED}")
+    rng = random.Random(SEED)
+    judge.check("SELECT", 0)
+    for _ in range(_STEPS):
+        request = _request(rng)
+        if request[:2] == ["OBJECT", "ENCODING"] and judge.kind == "valkey":
+            continue  # Valkey embeds strings by the size of key and value together.
+        judge.check(*request)
+    for number in range(3):
+        judge.check("SELECT", number)
+        judge.same_state()
+    judge.check("SELECT", 0)
