@@ -90,6 +90,11 @@ class AccessNotes:
         elif not self.by_frequency and idle_ms is not None:
             notes[key] = (self._node.now_ms - idle_ms, _FIRST_FREQUENCY)
 
+    def swap(self, one: Database, other: Database) -> None:
+        """SWAPDB: the notes go with the keys."""
+        notes, first, second = self._notes, one.index, other.index
+        notes[first], notes[second] = notes.get(second, {}), notes.get(first, {})
+
     def _grown(self, frequency: int) -> int:
         if frequency >= _FREQUENCY_MAX:
             return frequency

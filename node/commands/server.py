@@ -138,6 +138,7 @@ def swapdb(ctx: Context, args: Args) -> Reply:
     one, other = database_at(node, first), database_at(node, second)
     if one is not other:
         one.swap(other)
+        node.access.swap(one, other)
     ctx.dirty += 1
     return OK
 

@@ -203,6 +203,17 @@ def test_idle_time_is_noted_once_somebody_asks(redis: Harness) -> None:
     assert redis.run("OBJECT", "IDLETIME", "k") == 0
 
 
+def test_idle_times_go_with_the_keys_of_a_swapped_database() -> None:
+    redis = Harness(settings={"maxmemory-policy": "allkeys-lru"})
+    redis.run("SET", "k", "v")
+    redis.advance(4000)
+    redis.run("SWAPDB", 0, 1)
+    redis.run("SET", "k", "other")
+    assert redis.run("OBJECT", "IDLETIME", "k") == 0
+    redis.run("SELECT", 1)
+    assert redis.run("OBJECT", "IDLETIME", "k") == 4
+
+
 def test_restore_with_idle_time_and_frequency() -> None:
     redis = Harness(settings={"maxmemory-policy": "allkeys-lru"})
     redis.run("RESTORE", "k", 0, payload.dump(b"v"), "IDLETIME", 100)
