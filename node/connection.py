@@ -206,7 +206,7 @@ class Connection(asyncio.Protocol):
             requests = parser.feed(b"") if parser.more else []
         if parser.error is not None:
             self._node.stats.error("ERR")
-            log.info("Protocol error (%s) from client: %s", parser.error, self.client.address)
+            log.info("Protocol error (%a) from client: %s", str(parser.error), self.client.address)
             self._write(self.client.encode(CommandError(parser.error.text)))
             self._finish()
 

@@ -590,3 +590,12 @@ def test_the_end_of_the_server_waits_for_nobody(wire: Wire) -> None:
     wire.send("BLOCK x")
     wire.connection.close_in_order()
     assert wire.ended() == "closed"
+
+
+def test_an_error_that_names_a_byte_which_is_no_text_can_be_logged(
+    wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "hashslot"):
+        wire.send(b"*1\r\n\xff\r\n")
+    assert wire.take() == b"-ERR Protocol error: expected '$', got '\xff'\r\n"
+    caplog.records[-1].getMessage().encode()
