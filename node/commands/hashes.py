@@ -27,8 +27,10 @@ _FAST_WRITE = Flag.WRITE | Flag.DENYOOM | Flag.FAST
 _ANY_ORDER = ("nondeterministic_output_order",)
 _RANDOM = ("nondeterministic_output",)
 
-_RANDOM_FIELDS_MAX = 1 << 23
-"""HRANDFIELD with a negative count repeats fields without end; a reply beyond this many would only exhaust memory."""
+_REPEATED_MAX = 1 << 22
+_REPEATED_BYTES_MAX = 1 << 30
+"""HRANDFIELD with a negative count repeats fields as often as asked. Redis goes on until memory or the client's output
+limit ends; a node of ours refuses to draw more fields than this, or to reply with more bytes."""
 
 
 def _fields(ctx: Context, key: bytes) -> dict[bytes, bytes]:
@@ -363,13 +365,14 @@ def hrandfield(ctx: Context, args: Args) -> Reply:
     found = ctx.read_as(args[1], Hash)
     if found is None or count == 0:
         return []
-    if count < -_RANDOM_FIELDS_MAX:
+    if count < -_REPEATED_MAX:
         raise CommandError("ERR value is out of range")
     drawn = found.distinct_random_fields(count, random) if count > 0 else found.random_fields(-count, random)
-    if not with_values:
-        return drawn
     fields = found.fields
-    return Pairs([text for field in drawn for text in (field, fields[field])])
+    reply = Pairs([text for field in drawn for text in (field, fields[field])]) if with_values else drawn
+    if count < -len(fields) and sum(map(len, reply)) > _REPEATED_BYTES_MAX:
+        raise CommandError("ERR value is out of range")
+    return reply
 
 
 @group.command(
@@ -403,11 +406,10 @@ def hscan(ctx: Context, args: Args) -> Reply:
         else:
             raise CommandError(SYNTAX)
     fields = found.fields
-    names = list(fields)
     if found.is_table(ctx.node.config):
         cursor, names = ctx.database.scan_value(key, fields, cursor, count)
     else:
-        cursor = 0
+        cursor, names = 0, list(fields)
     if matches is not None:
         names = [name for name in names if matches(name)]
     if with_values:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,10 @@ def test_a_count_without_end_is_refused(redis: Harness) -> None:
     filled(redis, 3)
     assert redis.error("HRANDFIELD", "h", -(1 << 40)) == "ERR value is out of range"
     assert redis.run("HRANDFIELD", "nothing", -(1 << 40)) == []
+    assert redis.run("HRANDFIELD", "h", 1 << 40) == [b"f0", b"f1", b"f2"]
+    redis.run("HSET", "h", "f0", "x" * (1 << 20), "f1", "x" * (1 << 20), "f2", "x" * (1 << 20))
+    assert len(redis.run("HRANDFIELD", "h", -2000)) == 2000
+    assert redis.error("HRANDFIELD", "h", -2000, "WITHVALUES") == "ERR value is out of range"
 
 
 # Scanning -------------------------------------------------------------------------------------------------------------
@@ -173,6 +178,23 @@ def test_a_big_hash_comes_in_pages(redis: Harness, size: int) -> None:
     names = scan_all(redis, "COUNT", 100)
     assert sorted(names) == sorted(b"f%d" % at for at in range(size))
     assert redis.run("HSCAN", "h", 0, "COUNT", size, "NOVALUES")[1] == names
+
+
+class CountedFields(dict[bytes, bytes]):
+    """Counts how often it is walked through."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_a_scan_walks_a_big_hash_once(redis: Harness) -> None:
+    found = filled(redis, 5000)
+    fields = found.fields = CountedFields(found.fields)
+    assert len(scan_all(redis, "COUNT", 10)) == 5000
+    assert fields.walks == 1
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 1999)), max_size=400), st.integers(1, 200))
