@@ -67,12 +67,12 @@ def expiry_ms(unit: bytes, amount: bytes, now_ms: int, command: str) -> int:
 class Options:
     """The options behind a command's fixed arguments, one after the other.
 
-        options = Options(args, 3)
-        for word in options:            # in upper case
-            if word == b"COUNT":
-                count = options.integer()
-            else:
-                raise CommandError(SYNTAX)
+    options = Options(args, 3)
+    for word in options:            # in upper case
+        if word == b"COUNT":
+            count = options.integer()
+        else:
+            raise CommandError(SYNTAX)
     """
 
     __slots__ = ("_args", "_at")
