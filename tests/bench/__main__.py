@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def main(
     if any(not word.isdigit() or not int(word) for word in _words(pipeline)):
         raise click.BadParameter("--pipeline takes numbers from 1 on, separated by commas")
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+    load = os.getloadavg()[0]
     try:
         kinds = _kinds(servers, checkout.absolute())
         commands, pipelines = _words(only, list(COMMANDS)), [int(word) for word in _words(pipeline)]
@@ -88,7 +90,7 @@ def main(
     if as_json:
         click.echo(json.dumps(report.as_json(results, footprints), indent=2))
         return
-    console.print(report.speed_table(results, [kind.name for kind in kinds]))
+    console.print(report.speed_table(results, [kind.name for kind in kinds], load))
     if footprints:
         console.print(report.memory_table(footprints))
 

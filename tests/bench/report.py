@@ -12,6 +12,8 @@ from tests.bench.memory import Footprint
 
 BASE = "redis-server"
 OURS = "hashslot"
+BUSY = 1.0
+"""A load average from which on servers and redis-benchmark no longer have a processor each on a small machine."""
 
 
 def _cases(results: dict[Key, Runs]) -> list[tuple[str, int]]:
@@ -37,11 +39,12 @@ def _ratio_cell(value: float | None, server: str, pipeline: int) -> str:
     return f"[green]{value:.2f} >= {bar}[/]" if value >= bar else f"[red]{value:.2f} < {bar}[/]"
 
 
-def speed_table(results: dict[Key, Runs], servers: Sequence[str]) -> Table:
-    """A row a command and pipeline length, three columns a server."""
+def speed_table(results: dict[Key, Runs], servers: Sequence[str], load: float) -> Table:
+    """A row a command and pipeline length, three columns a server. load: of the machine, before we added ours."""
     table = Table(
         title="redis-benchmark on one node that owns all slots",
-        caption=f"-c {CLIENTS} -r {KEYS}; medians; ratio: requests per second compared with {BASE}",
+        caption=f"-c {CLIENTS} -r {KEYS}; medians; ratio: requests per second compared with {BASE}; "
+        f"load average before: {load:.1f}{' (ratios are of CPU shares then, run it again on a quiet machine)' * (load > BUSY)}",
     )
     table.add_column("command")
     table.add_column("-P", justify="right")
