@@ -44,7 +44,7 @@ def speed_table(results: dict[Key, Runs], servers: Sequence[str], load: float) -
     table = Table(
         title="redis-benchmark on one node that owns all slots",
         caption=f"-c {CLIENTS} -r {KEYS}; medians; ratio: requests per second compared with {BASE}; "
-        f"load average before: {load:.1f}{' (ratios are of CPU shares then, run it again on a quiet machine)' * (load > BUSY)}",
+        f"load average before: {load:.1f}{' (too busy for ratios to mean much)' * (load > BUSY)}",
     )
     table.add_column("command")
     table.add_column("-P", justify="right")
