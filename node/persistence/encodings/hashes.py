@@ -78,7 +78,7 @@ def _packed_loader(decode: Callable[[bytes], list[bytes]]) -> Loader:
 def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
     """See `Saver`."""
     fields = value.fields
-    if fits_listpack(fields, options.limits):
+    if not value.table and fits_listpack(fields, options.limits):
         packed = listpack.encode(chain.from_iterable(fields.items()))
         return b"\x10", encode_string(packed, options.compress)
     compress = options.compress
@@ -90,7 +90,7 @@ def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
 def save_piecewise(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     """See `PiecewiseSaver`."""
     fields = value.fields
-    if fits_listpack(fields, options.limits):
+    if not value.table and fits_listpack(fields, options.limits):
         yield b"".join(save(value, options))
         return
     compress = options.compress
