@@ -58,14 +58,6 @@ def redis70(servers: Servers) -> ServerProcess:
 @pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
 def judge(request: pytest.FixtureRequest, real: ServerProcess, servers: Servers) -> Iterator[Judge]:
     """Both sides are empty and have default settings; what `begin` set is put back."""
-    wire = servers.wire(real.kind, request.param)
-    judge = Judge(real, wire, request.param)
-    before = {name: wire.call(b"CONFIG", b"GET", name) for name in _SETTINGS}
+    judge = Judge(real, servers.wire(real.kind, request.param), request.param)
     yield judge
-    for name, reply in before.items():
-        value = reply.value[0][1] if reply.kind == "%" else reply.value[1]
-        wire.call(b"CONFIG", b"SET", name, value.value)
-
-
-_SETTINGS = (b"hash-max-listpack-entries", b"hash-max-listpack-value", b"proto-max-bulk-len")
-"""What tests set; a test that sets more adds it here."""
+    judge.end()

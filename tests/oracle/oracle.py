@@ -60,16 +60,26 @@ class Judge:
         self.protocol = protocol
         self._wire = wire
         self.history: list[str] = []
+        self._before: dict[bytes, bytes] = {}
         self.begin()
 
     def begin(self, **settings: str) -> None:
-        """Empty both sides and set these settings, underscores for dashes, on both."""
+        """Empty both sides and set these settings, underscores for dashes, on both; others are as at the start."""
         self.settings = {name.replace("_", "-"): value for name, value in settings.items()}
-        self._real(b"FLUSHALL")
+        self.end()
         for name, value in self.settings.items():
+            told = self._real(b"CONFIG", b"GET", encoded(name)).value
+            self._before[encoded(name)] = (told[0][1] if self.protocol == 3 else told[1]).value
             assert self._real(b"CONFIG", b"SET", encoded(name), encoded(value)).kind == "+", f"{name} {value}"
         self.ours = Harness(settings=self.settings)
         self.history.clear()
+
+    def end(self) -> None:
+        """Leave the real server as it was found: empty, with the settings it had."""
+        self._real(b"FLUSHALL")
+        for name, value in self._before.items():
+            self._real(b"CONFIG", b"SET", name, value)
+        self._before.clear()
 
     def _real(self, *args: bytes) -> Tree:
         return self._wire.call(*args)

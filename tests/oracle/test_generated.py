@@ -128,6 +128,9 @@ def _has_one_answer(request: tuple[object, ...]) -> bool:
     return request[0] != "GETEX" or not _REFUSED.intersection(map(str, request[2:]))
 
 
+longest = st.sampled_from(["64", "64", "4", "20"])
+"""Where a listpack ends, so that hashes cross it often."""
+
 requests = st.one_of([*STRINGS, *HASHES]).filter(_has_one_answer)
 
 
@@ -140,9 +143,9 @@ def test_sequences(judge: Judge) -> None:
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(requests, min_size=STEPS_MAX // 2, max_size=STEPS_MAX))
-    def run(sequence: list[tuple[object, ...]]) -> None:
-        judge.begin()
+    @given(longest, st.lists(requests, min_size=STEPS_MAX // 2, max_size=STEPS_MAX))
+    def run(longest: str, sequence: list[tuple[object, ...]]) -> None:
+        judge.begin(hash_max_listpack_value=longest)
         for request in sequence:
             judge.check(*request, order=IN_NO_ORDER.get(str(request[0])))
         judge.same_state()
