@@ -14,6 +14,7 @@ from node import resp
 if TYPE_CHECKING:
     from node.gate import Deferred
     from node.keyspace import Database
+    from node.transactions import Transaction
 
 
 class Unusual(IntFlag):
@@ -76,6 +77,7 @@ class Client:
         "resp",
         "send",
         "tls",
+        "transaction",
         "unix",
         "unusual",
         "user",
@@ -115,6 +117,8 @@ class Client:
         self.is_monitor = False
         self.waits_for: Deferred | None = None
         """The reply without which no further request of this client is run (blocking commands)."""
+        self.transaction: Transaction | None = None
+        """Since MULTI or WATCH."""
         self.closing = False
         """Close once what has been written is out."""
         self.last_request: list[bytes] = []

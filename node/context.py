@@ -11,8 +11,7 @@ before each call. A handler that changes data does so in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from node.errors import WRONG_TYPE, CommandError
 from node.keyspace import Database, Keys, Value
@@ -23,8 +22,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Observer = Callable[[Database, str, bytes], None]
-"""Told of each change: the database, the name of the keyspace event, the key."""
+
+class Observer(Protocol):
+    """Who wants to hear of changes: WATCH, keyspace notifications."""
+
+    def changed(self, database: Database, event: str, key: bytes) -> None:
+        """A key was changed; `event` is the name of its keyspace notification."""
+
+    def replaced(self, database: Database, by: Database | None) -> None:
+        """All keys of a database are about to give way to those of another, or to none."""
 
 
 class Context:

@@ -8,6 +8,7 @@ order of Redis's `processCommand`.
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cluster.routing import UNBOUND
@@ -18,6 +19,7 @@ from node.client import Client, Unusual
 from node.errors import CommandError
 from node.registry import Args, Command, Flag
 from node.resp import SILENCE, Reply
+from node.transactions import RUN_AT_ONCE
 
 if TYPE_CHECKING:
     from node.state import Node
@@ -35,6 +37,7 @@ _PAUSED = int(Unusual.PAUSED)
 _STALE = int(Unusual.STALE)
 _TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
 _MONITORED = int(Unusual.MONITORED)
+_QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
@@ -61,37 +64,24 @@ class Executor:
 
         args: at least one element, the command's name first.
         """
-        command = self._spellings.get(args[0])
-        if command is None:
-            command = self._table.resolve(args)
-        if not command.min_args <= len(args) <= command.max_args:
-            command.rejected += 1
-            command.check_arity(args)
-        node = self._node
-        unusual = client.unusual | node.unusual
-        if unusual:
-            self._admit(client, command, args, unusual)
+        try:
+            command = self._spellings.get(args[0])
+            if command is None:
+                command = self._table.resolve(args)
+            if not command.min_args <= len(args) <= command.max_args:
+                command.rejected += 1
+                command.check_arity(args)
+            unusual = client.unusual | self._node.unusual
+            if unusual:
+                self._admit(client, command, args, unusual)
+            self._point(client, command, args, unusual)
+        except CommandError:
+            if client.transaction is not None:
+                client.transaction.aborted = True
+            raise
+        if unusual & _QUEUEING and client.transaction is not None and command.name not in RUN_AT_ONCE:
+            return client.transaction.queue(command, args)
         context = self._context
-        context.client = client
-        database = context.database = client.database
-        context.expires = database.expires
-        if self._clustered:
-            at = command.key_at
-            if at > 0:
-                key = args[at]
-                slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
-            elif at:
-                slot = self._common_slot(command, args)
-            else:
-                slot = -1
-            if slot >= 0:
-                if not self._served[slot]:
-                    self._route(client, command, args, slot, unusual)
-                context.slot = slot
-                context.keys = database.slots[slot]
-        else:
-            context.slot = 0
-            context.keys = database.slots[0]
         command.calls += 1
         try:
             reply = command.handler(context, args)
@@ -104,6 +94,79 @@ class Executor:
         if unusual & _QUIET and self._keeps_quiet(client, command):
             return SILENCE
         return reply
+
+    def _point(self, client: Client, command: Command, args: Args, unusual: int) -> None:
+        """Point the context at the client, the database and the slot of a request. CommandError when another node
+        serves that slot, or its keys are in several."""
+        context = self._context
+        context.client = client
+        database = context.database = client.database
+        context.expires = database.expires
+        if self._clustered:
+            at = command.key_at
+            if at > 0:
+                key = args[at]
+                slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
+            elif at:
+                slot = self._common_slot(command, args)
+            else:
+                return
+            if slot >= 0:
+                if not self._served[slot]:
+                    self._route(client, command, args, slot, unusual)
+                context.slot = slot
+                context.keys = database.slots[slot]
+        else:
+            context.slot = 0
+            context.keys = database.slots[0]
+
+    def execute_all(self, client: Client, queued: Sequence[tuple[Command, Args]]) -> list[Reply]:
+        """EXEC: run what was queued, each with its reply or error. CommandError when it may not run here any more.
+
+        Nothing of it is admitted again, but the keys of all of it must be in one slot that is served here.
+        """
+        node = self._node
+        unusual = client.unusual | node.unusual
+        if self._clustered:
+            self._check_slots(client, queued, unusual)
+        replies: list[Reply] = []
+        with node.one_unit():
+            for command, args in queued:
+                if not client.is_primary and command.flags & Flag.WRITE and unusual & _REPLICA:
+                    replies.append(CommandError(errors.READ_ONLY))
+                    continue
+                self._point(client, command, args, _FROM_PRIMARY)
+                replies.append(self.call(command, args))
+        return replies
+
+    def call(self, command: Command, args: Args) -> Reply:
+        """Run a command on the context as it stands. Its error is the reply; what it changed is told to replicas."""
+        context = self._context
+        command.calls += 1
+        try:
+            reply = command.handler(context, args)
+        except CommandError as error:
+            command.failed += 1
+            self._node.stats.error(error.code)
+            self._reset(context.dirty)
+            return error
+        if context.dirty or context.effects is not None:
+            self._after_change(args)
+        return reply
+
+    def _check_slots(self, client: Client, queued: Sequence[tuple[Command, Args]], unusual: int) -> None:
+        """All keys of a transaction together are routed like those of one command."""
+        keyed = [(command, args, command.keys_of(args)) for command, args in queued if command.key_at]
+        keys = [key for _, _, found in keyed for key in found]
+        if not keys:
+            return
+        slot = key_slot(keys[0])
+        if any(key_slot(key) != slot for key in keys):
+            self._route_unowned(slot)
+            raise CommandError(errors.CROSS_SLOT)
+        if not self._served[slot] and not client.is_primary:
+            writing = next((one for one, _, _ in keyed if one.flags & Flag.WRITE), keyed[0][0])
+            self._node.route(client, writing, keys, slot, asking=bool(unusual & _ASKING))
 
     def _keeps_quiet(self, client: Client, command: Command) -> bool:
         """Whether this client gets no reply: the primary's stream (but to REPLCONF GETACK), or after CLIENT REPLY OFF."""
@@ -120,9 +183,12 @@ class Executor:
             return
         if effects is None:
             node.propagate(context.database, args)
+        elif len(effects) == 1:
+            node.propagate(context.database, effects[0])
         else:
-            for effect in effects:
-                node.propagate(context.database, effect)
+            with node.one_unit():
+                for effect in effects:
+                    node.propagate(context.database, effect)
 
     def _reset(self, dirty: int) -> None:
         """A handler failed. What it changed before it did is told all the same: data and stream must not part."""
@@ -162,6 +228,8 @@ class Executor:
             raise CommandError(errors.NO_REPLICAS)
         if writes and unusual & _REPLICA and self._node.config.replica_read_only and not self._redirects_writes(command):
             raise CommandError(errors.READ_ONLY)
+        if unusual & _QUEUEING and flags & Flag.NO_MULTI:
+            raise CommandError("ERR Command not allowed inside a transaction")
         if unusual & _STALE and not flags & Flag.STALE:
             raise CommandError(errors.MASTER_DOWN)
         if unusual & _LOADING and not flags & Flag.LOADING:

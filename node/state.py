@@ -6,8 +6,10 @@ turn themselves and look at what it asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from cluster.machine import Cluster
 from cluster.views import LinkView
@@ -25,9 +27,7 @@ from node.keyspace import Database, ExpirySweep, Keys
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
 from node.stats import Stats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from node.transactions import Watches
 
 COMMANDS = CommandTable(GROUPS)
 """Every command there is; its counters are the process's, which runs one node."""
@@ -148,6 +148,8 @@ class Node:
         self.clients: dict[int, Client] = {}
         self.monitors: dict[int, Client] = {}
         self.observers: list[Observer] = []
+        self._unit: list[tuple[int, Args]] | None = None
+        self.watches = Watches(self)
         self.next_client_id = 1
         self.unusual = 0
         self.dirty = 0
@@ -190,6 +192,7 @@ class Node:
     def forget_client(self, client: Client) -> None:
         """The connection is gone."""
         self.clients.pop(client.id, None)
+        self.watches.end(client)
         self.stop_monitoring(client)
         self.gate.replica_gone(client.id)
 
@@ -274,13 +277,33 @@ class Node:
 
     def propagate(self, database: Database, args: Args) -> None:
         """Append a command to the replication stream."""
-        if self.replication.feeding:
+        if self._unit is not None:
+            self._unit.append((database.index, args))
+        elif self.replication.feeding:
             self.replication.feed(database.index, args)
+
+    @contextmanager
+    def one_unit(self) -> Iterator[None]:
+        """What is propagated meanwhile takes effect as a whole elsewhere too: several commands go between MULTI and EXEC."""
+        if self._unit is not None or not self.replication.feeding:
+            yield
+            return
+        unit = self._unit = []
+        try:
+            yield
+        finally:
+            self._unit = None
+            if len(unit) > 1:
+                self.replication.feed(unit[0][0], [b"MULTI"])
+            for database, args in unit:
+                self.replication.feed(database, args)
+            if len(unit) > 1:
+                self.replication.feed(unit[-1][0], [b"EXEC"])
 
     def observe(self, database: Database, event: str, key: bytes) -> None:
         """Tell observers of a change."""
         for observer in self.observers:
-            observer(database, event, key)
+            observer.changed(database, event, key)
 
     def sweep_expired(self, visits_max: int) -> int:
         """Active expiry: look at the next keys that have a deadline. Returns how many were removed."""
@@ -316,6 +339,8 @@ class Node:
         count = 0
         for database in databases:
             count += len(database)
+            for observer in self.observers:
+                observer.replaced(database, None)
             dropped = database.clear()
             if lazily:
                 self.io.free_later(dropped)

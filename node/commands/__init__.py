@@ -16,10 +16,12 @@ from node.commands import (
     strings,
     strings_numbers,
     strings_parts,
+    transactions,
     transfer,
 )
 
 GROUPS = [
+    transactions.group,
     strings.group,
     strings_parts.group,
     strings_numbers.group,

@@ -137,6 +137,9 @@ def swapdb(ctx: Context, args: Args) -> Reply:
     first, second = _index(args[1], "first"), _index(args[2], "second")
     one, other = database_at(node, first), database_at(node, second)
     if one is not other:
+        for observer in ctx.node.observers:
+            observer.replaced(one, other)
+            observer.replaced(other, one)
         one.swap(other)
         node.access.swap(one, other)
     ctx.dirty += 1

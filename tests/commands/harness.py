@@ -23,7 +23,7 @@ from node import resp
 from node.client import Client
 from node.config import Config
 from node.errors import CommandError
-from node.keyspace import Keys
+from node.keyspace import Database, Keys
 from node.state import Node
 
 START_MS = 1_700_000_000_000
@@ -72,6 +72,19 @@ def lone_cluster(seed: int = 1) -> Cluster:
     cluster.step(Tick(), START_MS)
     assert cluster.ok
     return cluster
+
+
+class RecordingObserver:
+    """Hears of changes: append it to `node.observers`. seen: (event, key) in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bytes]] = []
+
+    def changed(self, database: Database, event: str, key: bytes) -> None:
+        self.seen.append((event, key))
+
+    def replaced(self, database: Database, by: Database | None) -> None:
+        self.seen.append(("replaced", b""))
 
 
 def encoded(arg: object) -> bytes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.keyspace import Database
-from tests.commands.harness import START_MS, Harness
+from tests.commands.harness import START_MS, Harness, RecordingObserver
 
 
 @pytest.fixture
@@ -15,13 +14,9 @@ def redis() -> Harness:
 
 def events(redis: Harness) -> list[tuple[str, bytes]]:
     """A list that fills with the keyspace events from here on."""
-    seen: list[tuple[str, bytes]] = []
-
-    def observe(database: Database, event: str, key: bytes) -> None:
-        seen.append((event, key))
-
-    redis.node.observers.append(observe)
-    return seen
+    observer = RecordingObserver()
+    redis.node.observers.append(observer)
+    return observer.seen
 
 
 def deadline(redis: Harness, key: bytes) -> int | None:
