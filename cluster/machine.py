@@ -86,7 +86,7 @@ class Cluster(Core):
         self.current_epoch = saved.current_epoch
         self.current_epoch = epochs.greatest(self)
         self.last_vote_epoch = saved.last_vote_epoch
-        self.rejoining = any(node.pong_received_ms for node in saved.nodes)
+        self.rejoining = self.gossip.had_contact = any(node.pong_received_ms for node in saved.nodes)
         self._tells_role = self.myself.is_replica
         self.gossip.remembers_own_ip = True
         self.out.persist = False
@@ -174,7 +174,8 @@ class Cluster(Core):
         for member in receivers:
             if member.link is None or member.flags & (HANDSHAKE | MYSELF):
                 continue
-            if member.flags & LIGHT_HEADER:
+            # A light header names no sender: the link must have carried a full one before.
+            if member.flags & LIGHT_HEADER and member.link.opened:
                 self.out.send(member.link.id, light)
             else:
                 full = full or Publish(self.header(), channel, message, sharded)

@@ -75,6 +75,8 @@ class Gossip:
         self.links: dict[LinkId, Link] = {}
         self.remembers_own_ip = False
         """The own address is from before this process: peers may know better."""
+        self.had_contact = False
+        """Some member has answered, now or before a restart, and that is on disk."""
         self.suspects = 0
         """How many members are PFAIL, as of the last tick or more."""
         self._last_link: LinkId = 0
@@ -420,8 +422,9 @@ class Gossip:
             self.out.changed(state=False)
 
     def _answered(self, member: Member, now_ms: int) -> None:
-        if not member.pong_received_ms:
-            self.out.changed(state=False)  # A restart must know that there was contact: then it has to rejoin.
+        if not self.had_contact:
+            self.had_contact = True
+            self.out.changed(state=False)  # A restart must know of it: from then on it has something to rejoin.
         member.pong_received_ms = now_ms
         member.ping_sent_ms = 0
         member.answered = True

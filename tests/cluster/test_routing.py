@@ -13,7 +13,7 @@ from cluster.routing import Presence, route
 from cluster.views import EndpointType, Viewer
 from gossip.ids import Address
 from gossip.messages import NodeFlag
-from tests.cluster.test_machine import ME, NOW, SETTINGS, THIRD, B, primary, replica, saved, three
+from tests.cluster.machines import ME, NOW, SETTINGS, THIRD, B, primary, replica, saved, three
 
 IP = Viewer()
 ALL, NONE, HALF, ONE_GONE = Presence(2, 0, True), Presence(0, 2, True), Presence(1, 1, True), Presence(0, 1, False)
