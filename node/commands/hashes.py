@@ -110,7 +110,7 @@ def hmget(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hgetall(ctx: Context, args: Args) -> Reply:
-    return _fields(ctx, args[1])
+    return _fields(ctx, args[1]).copy()  # EXEC encodes its replies only at the end
 
 
 @group.command(

@@ -71,6 +71,14 @@ def test_nothing_is_created_by_a_refused_request(redis: Harness) -> None:
     assert len(redis.node.databases[0]) == 0
 
 
+def test_replies_do_not_change_with_the_hash(redis: Harness) -> None:
+    redis.run("HSET", "h", "a", 1)
+    replies = [redis.run(name, "h") for name in ("HGETALL", "HKEYS", "HVALS")]
+    replies.append(redis.run("HSCAN", "h", 0)[1])
+    redis.run("HSET", "h", "a", 2, "b", 3)
+    assert replies == [{b"a": b"1"}, [b"a"], [b"1"], [b"a", b"1"]]
+
+
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 

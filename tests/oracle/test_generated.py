@@ -15,10 +15,13 @@ from tests.oracle.oracle import EXAMPLES, SEED, Judge, unordered, unordered_pair
 
 STEPS_MAX = 60
 
-keys = st.sampled_from(["a", "b", "h", "g", ""])
+string_keys = st.sampled_from(["a", "a", "a", "a", "a", "b", "b", "b", "", "h"])
+hash_keys = st.sampled_from(["h", "h", "h", "h", "h", "g", "g", "g", "a"])
+"""Mostly of the right type, and few, so that commands meet what others left."""
 fields = st.sampled_from(["f1", "f2", "f3", "1", "", "field:4", "x" * 65])
 integers = st.one_of(
     st.integers(-20, 20),
+    st.sampled_from([1, -1, 2**63 - 1, -(2**63)]),
     st.sampled_from([2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 2**62, 2**31, 2**32, 10**18, -1, 0]),
     st.integers(-(2**64), 2**64),
 ).map(str)
@@ -30,10 +33,13 @@ floats = st.one_of(
 texts = st.one_of(
     integers,
     floats,
+    st.sampled_from(["", "", "12", "-5", "9223372036854775807", "-9223372036854775808"]),
     st.sampled_from(["", "v", "0012", " 1", "1 ", "+1", "-0", "abc", "x" * 44, "x" * 45, "x" * 64, "\0", "9" * 20]),
     st.text(st.characters(max_codepoint=255), max_size=30),
 )
-offsets = st.one_of(st.integers(-30, 60), st.sampled_from([2**29, 2**29 - 1, 2**63 - 1, -(2**63), 2**63])).map(str)
+offsets = st.one_of(
+    st.integers(-6, 6), st.integers(-30, 60), st.sampled_from([2**29, 2**29 - 1, 2**63 - 1, -(2**63), 2**63])
+).map(str)
 far_seconds = st.sampled_from(["100", "5000", "0", "-1", "x", "9223372036854775807", ""])
 far_ms = st.sampled_from(["100000", "5000000", "0", "-1", "x", "9223372036854775807", "1.5"])
 seconds_at = st.sampled_from(["99999999999", "0", "x", "9223372036854775807"])
@@ -55,7 +61,7 @@ lcs_options = st.lists(
     st.sampled_from([("LEN",), ("IDX",), ("IDX",), ("WITHMATCHLEN",), ("MINMATCHLEN", "2"), ("MINMATCHLEN", "x")]),
     max_size=3,
 ).map(lambda options: tuple(word for option in options for word in option))
-key_texts = st.lists(st.tuples(keys, texts), min_size=1, max_size=3)
+key_texts = st.lists(st.tuples(string_keys, texts), min_size=1, max_size=3)
 field_texts = st.lists(st.tuples(fields, texts), min_size=1, max_size=4)
 
 
@@ -71,52 +77,52 @@ def _command(name: str, *parts: st.SearchStrategy[object]) -> st.SearchStrategy[
     return st.tuples(*parts).map(join)
 
 
-_several_keys = st.lists(keys, min_size=1, max_size=4).map(tuple)
+_several_keys = st.lists(string_keys, min_size=1, max_size=4).map(tuple)
 _several_fields = st.lists(fields, min_size=1, max_size=4).map(tuple)
 _key_texts = key_texts.map(lambda pairs: tuple(text for pair in pairs for text in pair))
 _field_texts = field_texts.map(lambda pairs: tuple(text for pair in pairs for text in pair))
 
 STRINGS = [
-    _command("GET", keys),
-    _command("SET", keys, texts, set_options),
-    _command("SET", keys, texts),
-    _command("SETEX", keys, far_seconds, texts),
-    _command("PSETEX", keys, far_ms, texts),
-    _command("SETNX", keys, texts),
-    _command("GETSET", keys, texts),
-    _command("GETDEL", keys),
-    _command("GETEX", keys, getex_options),
+    _command("GET", string_keys),
+    _command("SET", string_keys, texts, set_options),
+    _command("SET", string_keys, texts),
+    _command("SETEX", string_keys, far_seconds, texts),
+    _command("PSETEX", string_keys, far_ms, texts),
+    _command("SETNX", string_keys, texts),
+    _command("GETSET", string_keys, texts),
+    _command("GETDEL", string_keys),
+    _command("GETEX", string_keys, getex_options),
     _command("MGET", _several_keys),
     _command("MSET", _key_texts),
     _command("MSETNX", _key_texts),
-    _command("APPEND", keys, texts),
-    _command("STRLEN", keys),
-    _command("GETRANGE", keys, offsets, offsets),
-    _command("SUBSTR", keys, offsets, offsets),
-    _command("SETRANGE", keys, offsets.filter(lambda offset: not 100 < int(offset) < 2**29), texts),
-    _command("LCS", keys, keys, lcs_options),
-    _command("INCR", keys),
-    _command("DECR", keys),
-    _command("INCRBY", keys, integers),
-    _command("DECRBY", keys, integers),
-    _command("INCRBYFLOAT", keys, floats),
+    _command("APPEND", string_keys, texts),
+    _command("STRLEN", string_keys),
+    _command("GETRANGE", string_keys, offsets, offsets),
+    _command("SUBSTR", string_keys, offsets, offsets),
+    _command("SETRANGE", string_keys, offsets.filter(lambda offset: not 100 < int(offset) < 2**29), texts),
+    _command("LCS", string_keys, string_keys, lcs_options),
+    _command("INCR", string_keys),
+    _command("DECR", string_keys),
+    _command("INCRBY", string_keys, integers),
+    _command("DECRBY", string_keys, integers),
+    _command("INCRBYFLOAT", string_keys, floats),
 ]
 HASHES = [
-    _command("HSET", keys, _field_texts),
-    _command("HSET", keys, fields, texts),
-    _command("HMSET", keys, _field_texts),
-    _command("HSETNX", keys, fields, texts),
-    _command("HGET", keys, fields),
-    _command("HMGET", keys, _several_fields),
-    _command("HGETALL", keys),
-    _command("HKEYS", keys),
-    _command("HVALS", keys),
-    _command("HLEN", keys),
-    _command("HEXISTS", keys, fields),
-    _command("HSTRLEN", keys, fields),
-    _command("HDEL", keys, _several_fields),
-    _command("HINCRBY", keys, fields, integers),
-    _command("HINCRBYFLOAT", keys, fields, floats),
+    _command("HSET", hash_keys, _field_texts),
+    _command("HSET", hash_keys, fields, texts),
+    _command("HMSET", hash_keys, _field_texts),
+    _command("HSETNX", hash_keys, fields, texts),
+    _command("HGET", hash_keys, fields),
+    _command("HMGET", hash_keys, _several_fields),
+    _command("HGETALL", hash_keys),
+    _command("HKEYS", hash_keys),
+    _command("HVALS", hash_keys),
+    _command("HLEN", hash_keys),
+    _command("HEXISTS", hash_keys, fields),
+    _command("HSTRLEN", hash_keys, fields),
+    _command("HDEL", hash_keys, _several_fields),
+    _command("HINCRBY", hash_keys, fields, integers),
+    _command("HINCRBYFLOAT", hash_keys, fields, floats),
 ]
 IN_NO_ORDER = {"HGETALL": unordered_pairs, "HKEYS": unordered, "HVALS": unordered}
 
