@@ -329,3 +329,16 @@ def test_the_last_slots_of_the_own_primary_are_followed() -> None:
     effects = Peer(cluster, D).says(ping(header(D, 9, slots=slots_to_bitmap(SLOTS[B]))))
     assert of_kind(effects, RoleChanged) == [RoleChanged(D, address(D))]
     assert cluster.myself.primary is cluster.members[D] and cluster.members[D].is_primary
+
+
+def test_slots_that_their_owner_claims_no_longer_go_to_whoever_does() -> None:
+    """Whatever its epoch: and until then nobody is told that they are the old owner's."""
+    cluster = three()
+    cluster.step(Tick(), NOW)
+    slot = SLOTS[C][0]
+    Peer(cluster, C).says(ping(header(C, 3, slots=slots_to_bitmap(SLOTS[C][1:]))))
+    assert cluster.slotmap.owner_of(slot) == C, "rather a redirect too many than an error"
+    claim = ping(header(B, 2, slots=slots_to_bitmap([*SLOTS[B], slot])))
+    effects = Peer(cluster, B).says(claim)
+    assert cluster.slotmap.owner_of(slot) == B
+    assert not [one for one in of_kind(effects, Send) if isinstance(one, Send) and isinstance(one.message, Update)]
