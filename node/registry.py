@@ -218,7 +218,9 @@ class Command:
         return ["@" + name for name in names]
 
 
-_GROUP_CATEGORIES = {"generic": ("keyspace",), "string": ("string",), "hash": ("hash",), "connection": ("connection",)}
+_GROUP_CATEGORIES = {"generic": ("keyspace",)} | {
+    name: (name,) for name in ("string", "hash", "list", "set", "connection")
+}
 
 
 class Group:

@@ -27,6 +27,8 @@ from node.registry import Args, Flag, Group
 from node.resp import OK, Attributed, BigNumber, OrderedSet, Push, Reply, Verbatim, quoted
 from node.types import encoding_of, type_name
 from node.types.hash import Hash
+from node.types.list import List
+from node.types.set import Set
 
 if TYPE_CHECKING:
     from node.context import Context
@@ -74,6 +76,12 @@ def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
     if isinstance(value, Hash):
         for field, text in value.fields.items():
             digest = _added(digest, _mixed(_mixed(_EMPTY, field), text))
+    elif isinstance(value, List):
+        for element in value:
+            digest = _mixed(digest, element)
+    elif isinstance(value, Set):
+        for member in value.members():
+            digest = _added(digest, member)
     else:
         digest = _mixed(digest, b"%d" % value if isinstance(value, int) else bytes(value))
     return _added(digest, b"!!expire!!") if expires else digest

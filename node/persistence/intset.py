@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from struct import Struct, unpack_from
 
@@ -25,13 +26,15 @@ def decode(data: bytes) -> tuple[int, ...]:
     return values
 
 
-def encode(values: tuple[int, ...]) -> bytes:
-    """The intset of `values`, which must be ascending 64-bit integers, in the narrowest width that holds them all."""
-    width = 2
+def encode(values: Sequence[int], width: int = 2) -> bytes:
+    """The intset of `values`, which must be ascending 64-bit integers, in the narrowest width that holds them all.
+
+    width: at least so many bytes (2, 4 or 8) each; an intset that held bigger integers keeps the width that they took.
+    """
     if values:
         low, high = values[0], values[-1]
         if low < -0x80000000 or high > 0x7FFFFFFF:
             width = 8
         elif low < -0x8000 or high > 0x7FFF:
-            width = 4
+            width = max(width, 4)
     return _HEADER.pack(width, len(values)) + Struct(f"<{len(values)}{_FORMATS[width]}").pack(*values)

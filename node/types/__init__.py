@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from node.types import string
+from node.types.blocks import ListLimits
 from node.types.hash import Hash, HashLimits
+from node.types.list import List
+from node.types.set import Set, SetLimits
 
 
-class Limits(HashLimits, Protocol):
+class Limits(HashLimits, ListLimits, SetLimits, Protocol):
     """The settings that encodings depend on; `Config` has them all."""
 
 
@@ -27,8 +30,10 @@ class Kind:
 
 STRING = Kind("string", lambda value, limits: string.encoding(value), string.copy, lambda value: 1)
 HASH = Kind("hash", Hash.encoding, Hash.copy, len)
+LIST = Kind("list", List.encoding, List.copy, len)
+SET = Kind("set", Set.encoding, Set.copy, len)
 
-KINDS: dict[type, Kind] = {bytes: STRING, int: STRING, bytearray: STRING, Hash: HASH}
+KINDS: dict[type, Kind] = {bytes: STRING, int: STRING, bytearray: STRING, Hash: HASH, List: LIST, Set: SET}
 """By the class of a value."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from node.persistence.encodings import hashes, strings
+from node.persistence.encodings import hashes, lists, sets, strings
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
 
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
     hashes.ENCODING,
+    lists.ENCODING,
+    sets.ENCODING,
 )
 
 LOADERS: list[Loader | None] = [None] * 256

@@ -1,0 +1,497 @@
+"""Commands: lists, but those that wait (https://redis.io/docs/data-types/lists/)."""
+
+from __future__ import annotations
+
+from node.arguments import Options, integer, integer_between, positive_integer
+from node.context import Context
+from node.errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, CommandError, wrong_arity
+from node.numbers import LONG_MAX, parse_int
+from node.registry import (
+    KEY_ACCESS_DELETE,
+    KEY_DELETE,
+    KEY_INSERT,
+    KEY_LOOK,
+    KEY_READ,
+    KEY_UPDATE,
+    Args,
+    Flag,
+    Group,
+    KeySpec,
+)
+from node.resp import NULL_ARRAY, OK, Reply
+from node.types.list import List
+
+group = Group("list")
+
+_READ = Flag.READONLY
+_WRITE = Flag.WRITE | Flag.DENYOOM
+_FAST_WRITE = Flag.WRITE | Flag.DENYOOM | Flag.FAST
+_KEYS_MOVED = (KeySpec("RW access delete"), KeySpec("RW insert", begin=2))
+KEYS_COUNTED = (KeySpec("RW access delete", begin=1, count_at=0),)
+"""numkeys, then so many keys, of the first of which elements are popped."""
+
+_PUSH_COST = (
+    "O(1) for each element added, so O(N) to add N elements when the command is called with multiple arguments."
+)
+_MANY_ELEMENTS = "Accepts multiple `element` arguments."
+_RANK_ZERO = (
+    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from"
+    " the end of the list"
+)
+_ENDS = {b"LEFT": True, b"RIGHT": False}
+_EVENTS_OF_POP = {True: "lpop", False: "rpop"}
+_EVENTS_OF_PUSH = {True: "lpush", False: "rpush"}
+
+
+def end_of(text: bytes) -> bool:
+    """Whether LEFT or RIGHT means the head. CommandError for any other word."""
+    head = _ENDS.get(text.upper())
+    if head is None:
+        raise CommandError(SYNTAX)
+    return head
+
+
+def key_count(args: Args, at: int) -> int:
+    """The number of keys that stands at args[at], before the keys. CommandError when it is not a number above 0."""
+    number = parse_int(args[at])
+    if number is None or number < 1:
+        raise CommandError("ERR numkeys should be greater than 0")
+    return number
+
+
+def _push(ctx: Context, args: Args, head: bool, found: List | None) -> int:
+    """Add args[2:] to the list at args[1], made when there is none. Returns its length."""
+    key = args[1]
+    if found is None:
+        found = List()
+        ctx.set(key, found)
+    values = args[2:]
+    found.push(values, head, ctx.node.config)
+    ctx.modified("lpush" if head else "rpush", key)
+    ctx.dirty += len(values) - 1
+    return found.count
+
+
+def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) -> None:
+    """`count` elements were taken from one end of the list at `key`: tell, and remove an empty list."""
+    ctx.modified("lpop" if head else "rpop", key)
+    ctx.dirty += count - 1
+    _removed_from(ctx, key, found)
+
+
+def _removed_from(ctx: Context, key: bytes, found: List) -> None:
+    """Elements are gone from the list at `key`: remove it when it is empty."""
+    if found.count:
+        found.shrink(ctx.node.config)
+        return
+    ctx.discard(key)
+    if ctx.node.observers:
+        ctx.node.observe(ctx.database, "del", key)
+
+
+def moved(ctx: Context, source: bytes, destination: bytes, from_head: bool, to_head: bool) -> bytes | None:
+    """Move an element from one list to another or the same (LMOVE). None when there is no source."""
+    taken_list = ctx.write_as(source, List)
+    if taken_list is None:
+        return None
+    given_list = ctx.write_as(destination, List)
+    limits = ctx.node.config
+    value = taken_list.pop(from_head, limits)
+    if given_list is None:
+        given_list = List()
+        ctx.set(destination, given_list)
+    given_list.push([value], to_head, limits)
+    if ctx.node.observers:
+        ctx.node.observe(ctx.database, _EVENTS_OF_PUSH[to_head], destination)
+    taken_from(ctx, source, taken_list, from_head, 1)
+    return value
+
+
+# Both ends ------------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "LPUSH key element [element ...]",
+    arity=-3,
+    flags=_FAST_WRITE,
+    keys=KEY_INSERT,
+    since="1.0.0",
+    summary="Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+    complexity=_PUSH_COST,
+    history=(("2.4.0", _MANY_ELEMENTS),),
+)
+def lpush(ctx: Context, args: Args) -> Reply:
+    return _push(ctx, args, True, ctx.write_as(args[1], List))
+
+
+@group.command(
+    "RPUSH key element [element ...]",
+    arity=-3,
+    flags=_FAST_WRITE,
+    keys=KEY_INSERT,
+    since="1.0.0",
+    summary="Appends one or more elements to a list. Creates the key if it doesn't exist.",
+    complexity=_PUSH_COST,
+    history=(("2.4.0", _MANY_ELEMENTS),),
+)
+def rpush(ctx: Context, args: Args) -> Reply:
+    return _push(ctx, args, False, ctx.write_as(args[1], List))
+
+
+@group.command(
+    "LPUSHX key element [element ...]",
+    arity=-3,
+    flags=_FAST_WRITE,
+    keys=KEY_INSERT,
+    since="2.2.0",
+    summary="Prepends one or more elements to a list only when the list exists.",
+    complexity=_PUSH_COST,
+    history=(("4.0.0", _MANY_ELEMENTS),),
+)
+def lpushx(ctx: Context, args: Args) -> Reply:
+    found = ctx.write_as(args[1], List)
+    return 0 if found is None else _push(ctx, args, True, found)
+
+
+@group.command(
+    "RPUSHX key element [element ...]",
+    arity=-3,
+    flags=_FAST_WRITE,
+    keys=KEY_INSERT,
+    since="2.2.0",
+    summary="Appends one or more elements to a list only when the list exists.",
+    complexity=_PUSH_COST,
+    history=(("4.0.0", _MANY_ELEMENTS),),
+)
+def rpushx(ctx: Context, args: Args) -> Reply:
+    found = ctx.write_as(args[1], List)
+    return 0 if found is None else _push(ctx, args, False, found)
+
+
+@group.command(
+    "LPOP key [count]",
+    arity=-2,
+    flags=Flag.WRITE | Flag.FAST,
+    keys=KEY_ACCESS_DELETE,
+    since="1.0.0",
+    summary="Returns and removes one or more elements from the beginning of a list. Deletes the list if the last "
+    "element was popped.",
+    complexity="O(N) where N is the number of elements returned",
+    history=(("6.2.0", "Added the `count` argument."),),
+)
+def lpop(ctx: Context, args: Args) -> Reply:
+    return _pop(ctx, args, True)
+
+
+@group.command(
+    "RPOP key [count]",
+    arity=-2,
+    flags=Flag.WRITE | Flag.FAST,
+    keys=KEY_ACCESS_DELETE,
+    since="1.0.0",
+    summary="Returns and removes one or more elements from the end of a list. Deletes the list if the last element was "
+    "popped.",
+    complexity="O(N) where N is the number of elements returned",
+    history=(("6.2.0", "Added the `count` argument."),),
+)
+def rpop(ctx: Context, args: Args) -> Reply:
+    return _pop(ctx, args, False)
+
+
+def _pop(ctx: Context, args: Args, head: bool) -> Reply:
+    key = args[1]
+    if len(args) == 2:
+        found = ctx.write_as(key, List)
+        if found is None:
+            return None
+        value = found.pop(head, ctx.node.config)
+        taken_from(ctx, key, found, head, 1)
+        return value
+    if len(args) > 3:
+        raise wrong_arity("lpop" if head else "rpop")
+    count = positive_integer(args[2])
+    found = ctx.write_as(key, List)
+    if found is None:
+        return NULL_ARRAY
+    if not count:
+        return []
+    values = found.pop_many(count, head, ctx.node.config)
+    taken_from(ctx, key, found, head, len(values))
+    return values
+
+
+@group.command(
+    "LMPOP numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
+    arity=-4,
+    flags=Flag.WRITE | Flag.MOVABLEKEYS,
+    keys=KEYS_COUNTED,
+    since="7.0.0",
+    summary="Returns multiple elements from a list after removing them. Deletes the list if the last element was "
+    "popped.",
+    complexity="O(N+M) where N is the number of provided keys and M is the number of elements returned.",
+)
+def lmpop(ctx: Context, args: Args) -> Reply:
+    keys, head, count = lmpop_arguments(args, 1)
+    for key in keys:
+        found = ctx.write_as(key, List)
+        if found is not None:
+            return popped_from(ctx, key, found, head, count)
+    return NULL_ARRAY
+
+
+def lmpop_arguments(args: Args, at: int) -> tuple[list[bytes], bool, int]:
+    """Keys, whether LEFT, and COUNT of a request whose number of keys stands at args[at]. CommandError for bad ones."""
+    first = at + 1
+    end = first + key_count(args, at)
+    if end >= len(args):
+        raise CommandError(SYNTAX)
+    head = end_of(args[end])
+    count = 0
+    options = Options(args, end + 1)
+    for word in options:
+        if word != b"COUNT" or count:
+            raise CommandError(SYNTAX)
+        count = parse_int(options.value()) or 0
+        if count < 1:
+            raise CommandError("ERR count should be greater than 0")
+    return args[first:end], head, count or 1
+
+
+def popped_from(ctx: Context, key: bytes, found: List, head: bool, count: int) -> Reply:
+    """The reply of LMPOP, with elements taken from the list at `key`; told to replicas as LPOP or RPOP."""
+    values = found.pop_many(count, head, ctx.node.config)
+    taken_from(ctx, key, found, head, len(values))
+    ctx.propagate(b"LPOP" if head else b"RPOP", key, b"%d" % len(values))
+    return [key, values]
+
+
+@group.command(
+    "LMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT>",
+    arity=5,
+    flags=_WRITE,
+    keys=_KEYS_MOVED,
+    since="6.2.0",
+    summary="Returns an element after popping it from one list and pushing it to another. Deletes the list if the last "
+    "element was moved.",
+)
+def lmove(ctx: Context, args: Args) -> Reply:
+    from_head = end_of(args[3])
+    return moved(ctx, args[1], args[2], from_head, end_of(args[4]))
+
+
+@group.command(
+    "RPOPLPUSH source destination",
+    arity=3,
+    flags=_WRITE,
+    keys=_KEYS_MOVED,
+    since="1.2.0",
+    summary="Returns the last element of a list after removing and pushing it to another list. Deletes the list if the "
+    "last element was popped.",
+    deprecated_since="6.2.0",
+    replaced_by="`LMOVE` with the `RIGHT` and `LEFT` arguments",
+)
+def rpoplpush(ctx: Context, args: Args) -> Reply:
+    return moved(ctx, args[1], args[2], False, True)
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "LLEN key",
+    arity=2,
+    flags=Flag.READONLY | Flag.FAST,
+    keys=KEY_LOOK,
+    since="1.0.0",
+    summary="Returns the length of a list.",
+)
+def llen(ctx: Context, args: Args) -> Reply:
+    found = ctx.read_as(args[1], List)
+    return 0 if found is None else found.count
+
+
+@group.command(
+    "LINDEX key index",
+    arity=3,
+    flags=_READ,
+    keys=KEY_READ,
+    since="1.0.0",
+    summary="Returns an element from a list by its index.",
+    complexity="O(N) where N is the number of elements to traverse to get to the element at index. This makes asking "
+    "for the first or the last element of the list O(1).",
+)
+def lindex(ctx: Context, args: Args) -> Reply:
+    found = ctx.read_as(args[1], List)
+    if found is None:
+        return None
+    index = integer(args[2])
+    if index < 0:
+        index += found.count
+    return found.at(index) if 0 <= index < found.count else None
+
+
+@group.command(
+    "LRANGE key start stop",
+    arity=4,
+    flags=_READ,
+    keys=KEY_READ,
+    since="1.0.0",
+    summary="Returns a range of elements from a list.",
+    complexity="O(S+N) where S is the distance of start offset from HEAD for small lists, from nearest end (HEAD or "
+    "TAIL) for large lists; and N is the number of elements in the specified range.",
+)
+def lrange(ctx: Context, args: Args) -> Reply:
+    start, stop = integer(args[2]), integer(args[3])
+    found = ctx.read_as(args[1], List)
+    if found is None:
+        return []
+    size = found.count
+    if start < 0:
+        start = max(start + size, 0)
+    return found.range(start, min(stop + size if stop < 0 else stop, size - 1))
+
+
+@group.command(
+    "LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
+    arity=-3,
+    flags=_READ,
+    keys=KEY_READ,
+    since="6.0.6",
+    summary="Returns the index of matching elements in a list.",
+    complexity="O(N) where N is the number of elements in the list, for the average case. When searching for elements "
+    "near the head or the tail of the list, or when the MAXLEN option is provided, the command may run in constant "
+    "time.",
+)
+def lpos(ctx: Context, args: Args) -> Reply:
+    rank = 1
+    count: int | None = None
+    compared_max = 0
+    options = Options(args, 3)
+    for word in options:
+        if word == b"RANK":
+            rank = integer_between(options.value(), -LONG_MAX, LONG_MAX)
+            if rank == 0:
+                raise CommandError(_RANK_ZERO)
+        elif word == b"COUNT":
+            count = _not_negative(options.value(), "COUNT")
+        elif word == b"MAXLEN":
+            compared_max = _not_negative(options.value(), "MAXLEN")
+        else:
+            raise CommandError(SYNTAX)
+    found = ctx.read_as(args[1], List)
+    if found is None:
+        return None if count is None else []
+    places = found.positions(args[2], rank, 1 if count is None else count, compared_max)
+    if count is None:
+        return places[0] if places else None
+    return places
+
+
+def _not_negative(text: bytes, option: str) -> int:
+    number = parse_int(text)
+    if number is None or number < 0:
+        raise CommandError(f"ERR {option} can't be negative")
+    return number
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "LSET key index element",
+    arity=4,
+    flags=_WRITE,
+    keys=KEY_UPDATE,
+    since="1.0.0",
+    summary="Sets the value of an element in a list by its index.",
+    complexity="O(N) where N is the length of the list. Setting either the first or the last element of the list is "
+    "O(1).",
+)
+def lset(ctx: Context, args: Args) -> Reply:
+    key = args[1]
+    found = ctx.write_as(key, List)
+    if found is None:
+        raise CommandError(NO_SUCH_KEY)
+    index = integer(args[2])
+    found.grow(args[3:], ctx.node.config)
+    if index < 0:
+        index += found.count
+    if not 0 <= index < found.count:
+        raise CommandError(OUT_OF_RANGE)
+    found.replace(index, args[3], ctx.node.config)
+    ctx.modified("lset", key)
+    return OK
+
+
+@group.command(
+    "LINSERT key <BEFORE | AFTER> pivot element",
+    arity=5,
+    flags=_WRITE,
+    keys=KEY_INSERT,
+    since="2.2.0",
+    summary="Inserts an element before or after another element in a list.",
+    complexity="O(N) where N is the number of elements to traverse before seeing the value pivot. This means that "
+    "inserting somewhere on the left end on the list (head) can be considered O(1) and inserting somewhere on the "
+    "right end (tail) is O(N).",
+)
+def linsert(ctx: Context, args: Args) -> Reply:
+    key, place = args[1], args[2].upper()
+    if place not in (b"BEFORE", b"AFTER"):
+        raise CommandError(SYNTAX)
+    found = ctx.write_as(key, List)
+    if found is None:
+        return 0
+    found.grow(args[4:], ctx.node.config)
+    if not found.insert(args[3], args[4], place == b"AFTER"):
+        return -1
+    ctx.modified("linsert", key)
+    return found.count
+
+
+@group.command(
+    "LREM key count element",
+    arity=4,
+    flags=Flag.WRITE,
+    keys=KEY_DELETE,
+    since="1.0.0",
+    summary="Removes elements from a list. Deletes the list if the last element was removed.",
+    complexity="O(N+M) where N is the length of the list and M is the number of elements removed.",
+)
+def lrem(ctx: Context, args: Args) -> Reply:
+    key = args[1]
+    count = integer_between(args[2], -LONG_MAX, LONG_MAX)
+    found = ctx.write_as(key, List)
+    if found is None:
+        return 0
+    removed = found.remove(args[3], count, ctx.node.config)
+    if removed:
+        ctx.modified("lrem", key)
+        ctx.dirty += removed - 1
+        _removed_from(ctx, key, found)
+    return removed
+
+
+@group.command(
+    "LTRIM key start stop",
+    arity=4,
+    flags=Flag.WRITE,
+    keys=KEY_DELETE,
+    since="1.0.0",
+    summary="Removes elements from both ends of a list. Deletes the list if all elements were trimmed.",
+    complexity="O(N) where N is the number of elements to be removed by the operation.",
+)
+def ltrim(ctx: Context, args: Args) -> Reply:
+    key = args[1]
+    start, stop = integer(args[2]), integer(args[3])
+    found = ctx.write_as(key, List)
+    if found is None:
+        return OK
+    size = found.count
+    start = max(start + size, 0) if start < 0 else start
+    stop = min(stop + size if stop < 0 else stop, size - 1)
+    before, behind = (size, 0) if start > stop or start >= size else (start, size - 1 - stop)
+    found.trim(before, behind, ctx.node.config)
+    ctx.modified("ltrim", key)
+    ctx.dirty += before + behind - 1
+    _removed_from(ctx, key, found)
+    return OK
