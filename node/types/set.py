@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gossip.ids import RandomSource
 from node.numbers import parse_int
@@ -24,7 +24,7 @@ _INTSET_ENTRIES_MAX = 1 << 30
 _WIDER = {"h": "i", "i": "q"}
 _EMPTY_PACK = b"\0"
 
-Store = array[int] | bytes | dict[bytes, None]
+Store: TypeAlias = "array[int] | bytes | dict[bytes, None]"
 
 
 class SetLimits(Protocol):
