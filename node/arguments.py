@@ -37,8 +37,8 @@ def integer_between(text: bytes, low: int, high: int) -> int:
 
 def positive_integer(text: bytes) -> int:
     """An integer that is not negative; CommandError otherwise."""
-    number = integer(text)
-    if number < 0:
+    number = parse_int(text)
+    if number is None or number < 0:
         raise CommandError("ERR value is out of range, must be positive")
     return number
 
