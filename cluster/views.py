@@ -247,7 +247,7 @@ def shards_list(cluster: ClusterView, viewer: Viewer) -> list[dict[bytes, object
 def _shard_of(node: NodeView, by_id: Mapping[NodeId, NodeView]) -> str:
     """What holds a shard's nodes together: the primary's shard id, or its node id, for Redis 7.0 has no shard ids."""
     first = by_id.get(node.primary, node) if node.primary else node
-    return first.shard_id or node.shard_id or first.id
+    return first.shard_id or first.id
 
 
 def _shard_node(cluster: ClusterView, node: NodeView, viewer: Viewer) -> dict[bytes, object]:
