@@ -67,8 +67,6 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
         )
         roles.replicate(core, grand)
     elif lost:
-        for slot in slots_in(lost):
-            slotmap.migrating.pop(slot, None)
         core.out.put(SlotsLost(tuple(slots_in(lost))))
 
 

@@ -71,6 +71,10 @@ class Core:
         first = member is not None and not member.slot_count
         for node in self.slotmap.assign(bits, None if member is None else member.id):
             self.members[node].slot_count = self.slotmap.count(node)
+        # A slot leaves who owns it and comes to who does not: whatever this made untrue is over.
+        moved = self.slotmap.importing if member is self.myself else self.slotmap.migrating
+        for slot in [slot for slot in moved if bits >> slot & 1]:
+            del moved[slot]
         if first and member is not None and any(one.is_primary and one.replicas for one in self.members.values()):
             member.flags |= MIGRATE_TO  # A new primary in a cluster with replicas may be given one.
         self.out.changed()

@@ -106,10 +106,7 @@ class Operations:
     def add_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
         """CLUSTER ADDSLOTS: own these slots, which nobody does. They are not importing any longer."""
         core = self._core
-        bits = bits_of(slots)
-        for slot in [slot for slot in core.slotmap.importing if bits >> slot & 1]:
-            del core.slotmap.importing[slot]
-        core.assign(bits, core.myself)
+        core.assign(bits_of(slots), core.myself)
         return self._finish(now_ms)
 
     def del_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
@@ -136,7 +133,10 @@ class Operations:
         core = self._core
         if core.owner(slot) is not core.myself:
             raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
-        core.slotmap.migrating[slot] = self._other_end(to).id
+        other = self._other_end(to)
+        if other is core.myself:  # Redis takes it, and then asks clients to ask itself.
+            raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
+        core.slotmap.migrating[slot] = other.id
         return self._slots_opened(now_ms)
 
     def set_slot_importing(self, slot: int, source: str, now_ms: int) -> list[Effect]:
@@ -145,7 +145,10 @@ class Operations:
         core = self._core
         if core.owner(slot) is core.myself:
             raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
-        core.slotmap.importing[slot] = self._other_end(source).id
+        other = self._other_end(source)
+        if other is core.myself:
+            raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
+        core.slotmap.importing[slot] = other.id
         return self._slots_opened(now_ms)
 
     def set_slot_stable(self, slot: int, now_ms: int) -> list[Effect]:
@@ -166,6 +169,7 @@ class Operations:
             )
         if not has_keys_in_slot:
             core.slotmap.migrating.pop(slot, None)
+        imported = member is core.myself and slot in core.slotmap.importing
         core.assign(1 << slot, member)
         was_mine = before is core.myself and member is not core.myself
         if was_mine and not core.myself.slot_count and core.settings.allow_replica_migration:
@@ -173,10 +177,9 @@ class Operations:
                 Level.NOTICE, f"Configuration change detected. Reconfiguring myself as a replica of {member.called}"
             )
             roles.replicate(core, member)
-        if member is core.myself and slot in core.slotmap.importing:
+        if imported:
             if epochs.bump(core):
                 core.out.log(Level.NOTICE, f"configEpoch updated after importing slot {slot}")
-            core.slotmap.close(slot)
             core.gossip.broadcast_pong(now_ms)
         return self._slots_opened(now_ms)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gossip.events import Level
 from gossip.ids import Address, random_id
-from gossip.members import HANDSHAKE, MEET, PRIMARY, REPLICA, Link, Member
+from gossip.members import HANDSHAKE, MEET, PRIMARY, REPLICA, Link, Member, told_flags
 from gossip.messages import Header
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def finish(gossip: Gossip, link: Link, sender: Member | None, header: Header, no
         gossip.remove(member)
         return None
     gossip.members.rename(member, header.sender)
-    member.flags = member.flags & ~HANDSHAKE | int(header.flags) & (PRIMARY | REPLICA)
+    member.flags = member.flags & ~HANDSHAKE | told_flags(int(header.flags), PRIMARY | REPLICA)
     gossip.out.log(Level.DEBUG, f"Handshake with node {member.id} completed.")
     gossip.out.changed()
     return member

@@ -21,6 +21,7 @@ from gossip.members import (
     PRIMARY,
     REPLICA,
     Member,
+    told_flags,
 )
 from gossip.messages import NO_EXTENSIONS, Extensions, GossipEntry, MessageFlag, Ping
 
@@ -70,7 +71,7 @@ def _hear_of_unknown(gossip: Gossip, entry: GossipEntry, flags: int, now_ms: int
     if flags & NOADDR or not entry.ip or not entry.bus_port or gossip.members.is_banned(entry.node, now_ms):
         return
     address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
-    gossip.members.add(Member(entry.node, address, flags & _INHERITED, created_ms=now_ms))
+    gossip.members.add(Member(entry.node, address, told_flags(flags, _INHERITED), created_ms=now_ms))
     gossip.out.changed()
 
 

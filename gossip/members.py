@@ -37,6 +37,12 @@ ANNOUNCED = NOFAILOVER | LIGHT_HEADER
 NO_ADDRESS = Address("", 0, 0)
 
 
+def told_flags(flags: int, mask: int) -> int:
+    """Those flags of `mask` that another told of a node, without contradiction: of two the stronger word holds."""
+    weaker = (PRIMARY if flags & REPLICA else 0) | (PFAIL if flags & FAIL else 0)
+    return flags & mask & ~weaker
+
+
 @dataclass(slots=True, eq=False)
 class Link:
     """One bus connection. member: whom it leads to; of an accepted one unknown until a known sender speaks.
