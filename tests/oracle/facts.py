@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from node.commands.introspection import key_range
 from node.registry import Command, Flag, KeySpec
 from tests.oracle.wire import Tree, Wire
 
@@ -49,7 +50,7 @@ def declared(command: Command) -> dict[str, Any]:
     return {
         "arity": command.arity,
         "flags": sorted(str(flag.name).lower() for flag in Flag if flag and command.flags & flag),
-        "range": _range(command.keys),
+        "range": key_range(command),
         "categories": sorted(command.categories()),
         "tips": list(command.hints),
         "keys": [_spec_declared(spec) for spec in command.keys],
@@ -77,11 +78,3 @@ def _spec_declared(spec: KeySpec) -> tuple[Any, ...]:
         find = {"keynumidx": spec.count_at, "firstkey": spec.first_at, "keystep": spec.step}
     kind = "range" if spec.count_at is None else "keynum"
     return flags, spec.notes, "keyword" if spec.keyword else "index", begin, kind, find
-
-
-def _range(specs: tuple[KeySpec, ...]) -> tuple[int, int, int]:
-    """COMMAND INFO's first key, last key and step, from the first spec that is an index and a range."""
-    if len(specs) != 1 or specs[0].keyword or specs[0].count_at is not None:
-        return 0, 0, 0
-    spec = specs[0]
-    return spec.begin, spec.last + spec.begin if spec.last >= 0 else spec.last, spec.step
