@@ -6,11 +6,12 @@ Every handler that takes a number or an option reads it here, so that one rule h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from node.errors import NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX, CommandError
 from node.glob import Matcher, compile_glob
-from node.numbers import LLONG_MAX, LONG_MAX, ULLONG_MAX, LongDouble, parse_float, parse_int
+from node.numbers import LLONG_MAX, LONG_MAX, ULLONG_MAX, LongDouble, parse_double, parse_float, parse_int
 
 _MS_PER_UNIT = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 _SPACES = b" \t\n\v\f\r"
@@ -62,6 +63,18 @@ def expiry_ms(unit: bytes, amount: bytes, now_ms: int, command: str) -> int:
     if number <= 0 or number * scale > LLONG_MAX - base_ms:
         raise CommandError(f"ERR invalid expire time in '{command}' command")
     return number * scale + base_ms
+
+
+def timeout_ms(text: bytes, now_ms: int) -> int:
+    """How long a blocking command may wait: seconds with a fraction, 0 for as long as it takes. CommandError otherwise."""
+    seconds = parse_double(text)
+    if seconds is None or math.isnan(seconds):
+        raise CommandError("ERR timeout is not a float or out of range")
+    if seconds < 0:
+        raise CommandError("ERR timeout is negative")
+    if seconds * 1000 > LLONG_MAX - now_ms:
+        raise CommandError("ERR timeout is out of range")
+    return math.ceil(seconds * 1000)
 
 
 class Options:

@@ -295,9 +295,11 @@ class Bus:
             replication.stop_following()
         elif effect.address is not None and effect.address.ip:
             replication.follow(effect.address.ip, effect.address.port)
+        self._node.blocking.recheck()
 
     def _slots_lost(self, effect: events.SlotsLost) -> None:
         self._node.drop_slots(effect.slots)
+        self._node.blocking.recheck()
 
     def _data_dropped(self, effect: events.DataDropped) -> None:
         self._node.flush(self._node.databases, lazily=False)

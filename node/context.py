@@ -11,10 +11,14 @@ before each call. A handler that changes data does so in this order:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from node.blocking import NOT_YET
 from node.errors import WRONG_TYPE, CommandError
 from node.keyspace import Database, Keys, Value
+from node.registry import Args
+from node.resp import Reply
 
 if TYPE_CHECKING:
     from node.client import Client
@@ -36,7 +40,9 @@ class Observer(Protocol):
 class Context:
     """The request being served. `now_ms` is unix time, the same for all requests of one loop turn."""
 
-    __slots__ = ("client", "database", "dirty", "effects", "expires", "keys", "node", "now_ms", "slot")
+    __slots__ = (
+        "client", "database", "dirty", "effects", "expires", "keys", "may_block", "node", "now_ms", "retries", "slot",
+    )  # fmt: skip
 
     def __init__(self, node: Node, client: Client, database: Database) -> None:
         self.node = node
@@ -51,6 +57,10 @@ class Context:
         """How many changes this request made so far."""
         self.effects: list[list[bytes]] | None = None
         """What to propagate in place of the request, None for the request as sent."""
+        self.may_block = True
+        """Whether the client may wait: not inside MULTI."""
+        self.retries = False
+        """Whether the request is that of a client that waits, run again."""
 
     def point_at(self, database: Database, slot: int) -> None:
         """Serve from this database and slot from here on."""
@@ -167,6 +177,20 @@ class Context:
     def _before_change(self, key: bytes) -> None:
         for walker in self.database.walkers:
             walker.before_change(self.database, self.slot, key)
+
+    # Waiting ------------------------------------------------------------------------------------------------------
+
+    def block(self, args: Args, keys: Sequence[bytes], timeout_ms: int, at_timeout: Reply) -> Reply:
+        """There is nothing for this request yet: let its client wait until one of `keys` changes. `blocking.py` says how.
+
+        args: the request to run again then. timeout_ms: 0 for as long as it takes. Return what this returns.
+        """
+        if self.retries:
+            return NOT_YET
+        if not self.may_block:
+            return at_timeout
+        command = self.node.commands.resolve(args)
+        return self.node.blocking.wait(self.client, (command, args), keys, timeout_ms, at_timeout)
 
     # Telling ------------------------------------------------------------------------------------------------------
 

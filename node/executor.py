@@ -74,7 +74,7 @@ class Executor:
             unusual = client.unusual | self._node.unusual
             if unusual:
                 self._admit(client, command, args, unusual)
-            self._point(client, command, args, unusual)
+            self.point(client, command, args, unusual)
         except CommandError:
             if client.transaction is not None:
                 client.transaction.aborted = True
@@ -95,7 +95,7 @@ class Executor:
             return SILENCE
         return reply
 
-    def _point(self, client: Client, command: Command, args: Args, unusual: int) -> None:
+    def point(self, client: Client, command: Command, args: Args, unusual: int) -> None:
         """Point the context at the client, the database and the slot of a request. CommandError when another node
         serves that slot, or its keys are in several."""
         context = self._context
@@ -130,16 +130,23 @@ class Executor:
         if self._clustered:
             self._check_slots(client, queued, unusual)
         replies: list[Reply] = []
-        with node.one_unit():
-            for command, args in queued:
-                if not client.is_primary and command.flags & Flag.WRITE and unusual & _REPLICA:
-                    replies.append(CommandError(errors.READ_ONLY))
-                    continue
-                self._point(client, command, args, _FROM_PRIMARY)
-                replies.append(self.call(command, args))
+        context = self._context
+        context.may_block = False
+        try:
+            with node.one_unit():
+                for command, args in queued:
+                    if not client.is_primary and command.flags & Flag.WRITE and unusual & _REPLICA:
+                        replies.append(CommandError(errors.READ_ONLY))
+                        continue
+                    self.point(client, command, args, unusual)
+                    replies.append(self._call(command, args))
+        finally:
+            context.may_block = True
+        if node.blocking.ready:
+            node.blocking.serve()
         return replies
 
-    def call(self, command: Command, args: Args) -> Reply:
+    def _call(self, command: Command, args: Args) -> Reply:
         """Run a command on the context as it stands. Its error is the reply; what it changed is told to replicas."""
         context = self._context
         command.calls += 1
@@ -153,6 +160,17 @@ class Executor:
         if context.dirty or context.effects is not None:
             self._after_change(args)
         return reply
+
+    def run_again(self, client: Client, command: Command, args: Args) -> Reply:
+        """Try the request of a client that waits. `blocking.NOT_YET` when there is still nothing for it."""
+        context = self._context
+        self.point(client, command, args, client.unusual | self._node.unusual)
+        context.retries = True
+        try:
+            with self._node.one_unit():
+                return self._call(command, args)
+        finally:
+            context.retries = False
 
     def _check_slots(self, client: Client, queued: Sequence[tuple[Command, Args]], unusual: int) -> None:
         """All keys of a transaction together are routed like those of one command."""
@@ -179,8 +197,13 @@ class Executor:
         effects, context.effects = context.effects, None
         node.dirty += context.dirty
         context.dirty = 0
-        if not node.propagates:
-            return
+        if node.propagates:
+            self._propagate(args, effects)
+        if node.blocking.ready and context.may_block and not context.retries:
+            node.blocking.serve()
+
+    def _propagate(self, args: Args, effects: list[Args] | None) -> None:
+        context, node = self._context, self._node
         if effects is None:
             node.propagate(context.database, args)
         elif len(effects) == 1:

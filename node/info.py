@@ -115,8 +115,8 @@ def _clients(node: Node) -> Fields:
         "client_recent_max_output_buffer": max((client.output_bytes for client in clients), default=0),
         "blocked_clients": sum(client.waits_for is not None for client in clients),
         "tracking_clients": 0,
-        "clients_in_timeout_table": 0,
-        "total_blocking_keys": 0,
+        "clients_in_timeout_table": node.blocking.timeouts_count,
+        "total_blocking_keys": node.blocking.keys_count,
         "total_blocking_keys_on_nokey": 0,
     }
 

@@ -183,6 +183,11 @@ class Server:
     def link_views(self) -> list[LinkView]:
         return [] if self.bus is None else self.bus.link_views()
 
+    def clock_ms(self) -> int:
+        now_ms = _now_ms()
+        self.node.set_time(now_ms)
+        return now_ms
+
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.loop.call_later(delay_ms / 1000, action)
 
@@ -227,6 +232,7 @@ class Server:
             node.unpause_clients()
         self._sweep()
         node.gate.tick(now_ms)
+        node.blocking.tick(now_ms)
         node.replication.tick(now_ms)
         node.stats.sample(node.commands.calls(), now_ms)
         for connection in list(self.connections.values()):

@@ -16,6 +16,7 @@ from cluster.views import LinkView
 from gossip.ids import RandomSource, random_id
 from node import redirection, resp
 from node.access import AccessNotes
+from node.blocking import Blocking
 from node.client import Client, Unusual
 from node.commands import GROUPS
 from node.config import Config
@@ -71,6 +72,9 @@ class NodeIO(Protocol):
 
     def link_views(self) -> list[LinkView]:
         """The bus links to known nodes, for CLUSTER LINKS."""
+
+    def clock_ms(self) -> int:
+        """Unix time in ms, now."""
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Run `action` after a while, on the loop."""
@@ -150,6 +154,7 @@ class Node:
         self.observers: list[Observer] = []
         self._unit: list[tuple[int, Args]] | None = None
         self.watches = Watches(self)
+        self.blocking = Blocking(self)
         self.next_client_id = 1
         self.unusual = 0
         self.dirty = 0
@@ -177,6 +182,10 @@ class Node:
         """A new loop turn begins."""
         self.context.now_ms = now_ms
 
+    def time_out_clients(self) -> None:
+        """Somebody's time to wait may be over."""
+        self.blocking.tick(self.io.clock_ms())
+
     # Clients ------------------------------------------------------------------------------------------------------
 
     def new_client(self) -> Client:
@@ -193,6 +202,7 @@ class Node:
         """The connection is gone."""
         self.clients.pop(client.id, None)
         self.watches.end(client)
+        self.blocking.forget(client)
         self.stop_monitoring(client)
         self.gate.replica_gone(client.id)
 

@@ -458,9 +458,14 @@ def client_unblock(ctx: Context, args: Args) -> Reply:
             raise CommandError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
         with_error = args[3].lower() == b"error"
     client = ctx.node.clients.get(integer(args[2]))
-    if client is None or client.waits_for is None:
+    if client is None:
         return 0
+    blocking = ctx.node.blocking
+    if blocking.unblock(client, CommandError(_UNBLOCKED)) if with_error else blocking.time_out(client):
+        return 1
     waiting = client.waits_for
+    if waiting is None:
+        return 0
     if with_error:
         ctx.node.gate.abandon(waiting)
         waiting.resolve(CommandError(_UNBLOCKED))

@@ -183,6 +183,7 @@ class Replication:
         if not node.clustered:  # in a cluster nodes.conf knows it, and the configuration file must not
             node.config.load("replicaof", [host, str(port)])
         node.io.follow(host, port)
+        node.blocking.recheck()
         log.log(NOTICE, "REPLICAOF %s:%d enabled", host, port)
 
     def stop_following(self) -> None:

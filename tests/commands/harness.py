@@ -56,6 +56,9 @@ class RecordingIO:
     def link_views(self) -> list[LinkView]:
         return []
 
+    def clock_ms(self) -> int:
+        return 0
+
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.asked.append(("call_later", delay_ms))
 
@@ -134,6 +137,7 @@ class Harness:
     def advance(self, ms: int) -> None:
         """Let time pass."""
         self.node.set_time(self.node.now_ms + ms)
+        self.node.blocking.tick(self.node.now_ms)
 
     def connect(self) -> Client:
         """One more client."""
