@@ -219,7 +219,7 @@ class Command:
 
 
 _GROUP_CATEGORIES = {"generic": ("keyspace",)} | {
-    name: (name,) for name in ("string", "hash", "list", "set", "connection")
+    name: (name,) for name in ("string", "hash", "list", "set", "bitmap", "hyperloglog", "stream", "connection")
 }
 
 

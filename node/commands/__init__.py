@@ -1,6 +1,8 @@
 """All commands, by group. A new file of commands is one line here."""
 
 from node.commands import (
+    bitfields,
+    bitmaps,
     client,
     cluster_slots,
     config,
@@ -29,6 +31,8 @@ GROUPS = [
     strings_parts.group,
     strings_numbers.group,
     hashes.group,
+    bitmaps.group,
+    bitfields.group,
     lists.group,
     lists_blocking.group,
     sets.group,
