@@ -307,6 +307,8 @@ def sscan(ctx: Context, args: Args) -> Reply:
             count = scan_count(options.value())
         elif word == b"MATCH":
             matches = scan_pattern(options.value())
+        elif word == b"NOVALUES":
+            raise CommandError("ERR NOVALUES option can only be used in HSCAN")
         else:
             raise CommandError(SYNTAX)
     if found.encoding(ctx.node.config) == "hashtable":
