@@ -29,7 +29,7 @@ _STALE_MIN = 1024
 
 def _touches(command: Command) -> bool:
     """Whether the command uses the values of its keys, and not only looks at what is told about them."""
-    return command.name not in _UNTOUCHING and any(spec.flags != "RO" for spec in command.keys)
+    return command.name not in _UNTOUCHING and any(spec.flags not in ("RO", "not_key") for spec in command.keys)
 
 
 class AccessNotes:

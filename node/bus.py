@@ -199,6 +199,7 @@ class Bus:
         try:
             for effect in effects:
                 self._handlers[type(effect)](effect)
+            self._node.slots_changed()
         except OSError as error:
             log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
             self._node.io.shut_down(exit_status=1)

@@ -14,6 +14,7 @@ from node import resp
 if TYPE_CHECKING:
     from node.gate import Deferred
     from node.keyspace import Database
+    from node.pubsub import Subscriptions
     from node.transactions import Transaction
 
 
@@ -76,6 +77,7 @@ class Client:
         "reply_skip",
         "resp",
         "send",
+        "subscriptions",
         "tls",
         "transaction",
         "unix",
@@ -119,6 +121,8 @@ class Client:
         """The reply without which no further request of this client is run (blocking commands)."""
         self.transaction: Transaction | None = None
         """Since MULTI or WATCH."""
+        self.subscriptions: Subscriptions | None = None
+        """While it listens to channels: `Unusual.SUBSCRIBED` then."""
         self.closing = False
         """Close once what has been written is out."""
         self.last_request: list[bytes] = []
@@ -160,7 +164,8 @@ class Client:
         self.reply_skip -= 1
         if not self.reply_skip:
             self._choose_encoder()
-        return b""
+        messages = resp.only_messages(value)
+        return resp.encode3(messages) if self.resp == 3 else resp.encode2(messages)
 
     def mark(self, why: Unusual, holds: bool) -> None:
         """Set or clear one reason for the slow way."""

@@ -42,6 +42,7 @@ class Context:
 
     __slots__ = (
         "client", "database", "dirty", "effects", "expires", "keys", "may_block", "node", "now_ms", "retries", "slot",
+        "tells_misses", "tells_new",
     )  # fmt: skip
 
     def __init__(self, node: Node, client: Client, database: Database) -> None:
@@ -61,6 +62,8 @@ class Context:
         """Whether the client may wait: not inside MULTI."""
         self.retries = False
         """Whether the request is that of a client that waits, run again."""
+        self.tells_new = self.tells_misses = False
+        """Whether keyspace notifications ask for new keys, and for keys that were not found."""
 
     def point_at(self, database: Database, slot: int) -> None:
         """Serve from this database and slot from here on."""
@@ -78,6 +81,8 @@ class Context:
             self.node.stats.keyspace_hits += 1
             return value
         self.node.stats.keyspace_misses += 1
+        if self.tells_misses:
+            self.node.notifications.changed(self.database, "keymiss", key)
         return None
 
     def peek(self, key: bytes) -> Value | None:
@@ -134,12 +139,16 @@ class Context:
         if key in self.expires:
             self._expired(key)
             self.expires.pop(key, None)
+        if self.tells_new:
+            self._tell_new(key)
         self.keys[key] = value
 
     def put(self, key: bytes, value: Value) -> None:
         """Store a value; the key keeps its expiry."""
         if self.database.walkers:
             self._before_change(key)
+        if self.tells_new:
+            self._tell_new(key)
         self.keys[key] = value
 
     def delete(self, key: bytes) -> bool:
@@ -199,6 +208,10 @@ class Context:
         self.dirty += 1
         if self.node.observers:
             self.node.observe(self.database, event, key)
+
+    def _tell_new(self, key: bytes) -> None:
+        if key not in self.keys:
+            self.node.notifications.changed(self.database, "new", key)
 
     def propagate(self, *args: bytes) -> None:
         """Tell replicas and files this in place of the request as it was sent. Several calls add up, in order."""

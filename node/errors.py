@@ -20,6 +20,9 @@ NO_REPLICAS = "NOREPLICAS Not enough good replicas to write."
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 NOT_CLUSTERED = "ERR This instance has cluster support disabled"
 INVALID_DB = "ERR DB index is out of range"
+ONLY_SUBSCRIBING = (
+    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+)
 CLIENT_GONE = "ERR No such client"
 
 

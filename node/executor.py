@@ -17,8 +17,10 @@ from gossip.messages import SLOT_COUNT
 from node import errors
 from node.client import Client, Unusual
 from node.errors import CommandError
+from node.gate import Deferred
+from node.pubsub import behind
 from node.registry import Args, Command, Flag
-from node.resp import SILENCE, Reply
+from node.resp import Reply, only_messages
 from node.transactions import RUN_AT_ONCE
 
 if TYPE_CHECKING:
@@ -40,7 +42,14 @@ _MONITORED = int(Unusual.MONITORED)
 _QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
+_SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
+
+
+_WHILE_SUBSCRIBED = frozenset(
+    ("subscribe", "unsubscribe", "psubscribe", "punsubscribe", "ssubscribe", "sunsubscribe", "ping", "quit", "reset")
+)
+"""What a client that speaks RESP2, where a message looks like a reply, may ask for while it listens to channels."""
 
 
 class Postponed(Exception):
@@ -81,6 +90,8 @@ class Executor:
             raise
         if unusual & _QUEUEING and client.transaction is not None and command.name not in RUN_AT_ONCE:
             return client.transaction.queue(command, args)
+        if unusual & _SUBSCRIBED:
+            return self._call_subscribed(client, command, args)
         context = self._context
         command.calls += 1
         try:
@@ -92,7 +103,7 @@ class Executor:
         if context.dirty or context.effects is not None:
             self._after_change(args)
         if unusual & _QUIET and self._keeps_quiet(client, command):
-            return SILENCE
+            return only_messages(reply)
         return reply
 
     def point(self, client: Client, command: Command, args: Args, unusual: int) -> None:
@@ -160,6 +171,17 @@ class Executor:
         if context.dirty or context.effects is not None:
             self._after_change(args)
         return reply
+
+    def _call_subscribed(self, client: Client, command: Command, args: Args) -> Reply:
+        """Run the request of a client that listens to channels: what it tells itself stands behind the reply."""
+        with self._node.pubsub.holding(client) as messages:
+            reply = self._call(command, args)
+        if client.unusual & _REPLY_OFF:
+            reply = only_messages(reply)
+        if messages and isinstance(reply, Deferred):
+            self._node.io.call_later(0, lambda: client.send(b"".join(messages)))
+            return reply
+        return behind(reply, messages)
 
     def run_again(self, client: Client, command: Command, args: Args) -> Reply:
         """Try the request of a client that waits. `blocking.NOT_YET` when there is still nothing for it."""
@@ -253,6 +275,8 @@ class Executor:
             raise CommandError(errors.READ_ONLY)
         if unusual & _QUEUEING and flags & Flag.NO_MULTI:
             raise CommandError("ERR Command not allowed inside a transaction")
+        if unusual & _SUBSCRIBED and client.resp == 2 and command.name not in _WHILE_SUBSCRIBED:
+            raise CommandError(errors.ONLY_SUBSCRIBING.format(command.name))
         if unusual & _STALE and not flags & Flag.STALE:
             raise CommandError(errors.MASTER_DOWN)
         if unusual & _LOADING and not flags & Flag.LOADING:

@@ -220,7 +220,6 @@ def _persistence(node: Node) -> Fields:
 def _stats(node: Node) -> Fields:
     stats = node.stats
     zeros_after_expiry = ("evicted_keys", "evicted_clients", "total_eviction_exceeded_time")
-    zeros_after_misses = ("pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec")
     return {
         "total_connections_received": stats.connections_received,
         "total_commands_processed": node.commands.calls(),
@@ -245,7 +244,10 @@ def _stats(node: Node) -> Fields:
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": stats.keyspace_hits,
         "keyspace_misses": stats.keyspace_misses,
-        **dict.fromkeys(zeros_after_misses, 0),
+        "pubsub_channels": len(node.pubsub.channels),
+        "pubsub_patterns": len(node.pubsub.patterns),
+        "pubsubshard_channels": len(node.pubsub.shard_channels),
+        "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,
         "slave_expires_tracked_keys": 0,

@@ -50,6 +50,7 @@ def check(node: Node, client: Client, command: Command, keys: Sequence[bytes], s
         writes=bool(command.flags & Flag.WRITE),
         readonly=bool(client.unusual & Unusual.READONLY),
         asking=asking,
+        sharded_pubsub=bool(command.flags & Flag.PUBSUB),
         moves_keys=command.name == "migrate",
     )
     if redirect is not None:

@@ -19,6 +19,8 @@ Handlers return plain Python values and this module decides how each looks on th
 | BigNumber           | big number            | bulk string                     |
 | Attributed          | attribute, then value | value                           |
 | Push                | push                  | array                           |
+| Several             | its values, one behind the other, in both               |
+| Encoded             | what it is: bytes of the protocol                       |
 | CommandError        | error                 | error                           |
 """
 
@@ -59,6 +61,18 @@ class OrderedSet(list[Any]):
 
 class Push(list[Any]):
     """An out-of-band message: its first element names its kind."""
+
+    __slots__ = ()
+
+
+class Several(list[Any]):
+    """Replies that leave one behind the other: SUBSCRIBE answers with a message for each channel."""
+
+    __slots__ = ()
+
+
+class Encoded(bytes):
+    """What is already in the protocol of whom it is for."""
 
     __slots__ = ()
 
@@ -140,6 +154,13 @@ def _status(value: str) -> bytes:
     return _KNOWN_STATUS.get(value) or b"+%b\r\n" % value.encode("utf-8", "surrogateescape")
 
 
+def only_messages(value: Reply) -> Reply:
+    """What of a reply goes also to a client that wants no replies (CLIENT REPLY OFF): messages of pub/sub."""
+    if type(value) is not Several:
+        return SILENCE
+    return Several([item for item in value if type(item) in (Push, Encoded)])
+
+
 def _error(value: CommandError) -> bytes:
     line = value.text.replace("\r", " ").replace("\n", " ")
     return b"-%b\r\n" % line.encode("utf-8", "surrogateescape")
@@ -155,6 +176,10 @@ def encode2(value: Reply) -> bytes:
         size = len(value)
         return _BULK_HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
     return _ENCODERS2[type(value)](value)
+
+
+def _several2(value: Several) -> bytes:
+    return b"".join([encode2(item) for item in value])
 
 
 def _array2(value: Iterable[Any]) -> bytes:
@@ -173,6 +198,10 @@ def encode3(value: Reply) -> bytes:
         size = len(value)
         return _BULK_HEADS[size] + value + b"\r\n" if size < 1024 else b"$%d\r\n%b\r\n" % (size, value)
     return _ENCODERS3[type(value)](value)
+
+
+def _several3(value: Several) -> bytes:
+    return b"".join([encode3(item) for item in value])
 
 
 def _array3(value: Iterable[Any]) -> bytes:
@@ -215,6 +244,8 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     tuple: _array2,
     Pairs: _array2,
     Push: _array2,
+    Several: _several2,
+    Encoded: bytes,
     set: _array2,
     frozenset: _array2,
     OrderedSet: _array2,
@@ -236,6 +267,7 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     tuple: _array3,
     Pairs: _pairs3,
     Push: _push3,
+    Several: _several3,
     set: _set3,
     frozenset: _set3,
     OrderedSet: _set3,

@@ -25,6 +25,8 @@ from node.errors import CommandError
 from node.executor import Executor
 from node.gate import Deferred, ReplyGate
 from node.keyspace import Database, ExpirySweep, Keys
+from node.notifications import Notifications
+from node.pubsub import PubSub
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
 from node.stats import Stats
@@ -155,6 +157,8 @@ class Node:
         self._unit: list[tuple[int, Args]] | None = None
         self.watches = Watches(self)
         self.blocking = Blocking(self)
+        self.pubsub = PubSub(self)
+        self._slots_known: tuple[int, str] = (-1, "")
         self.next_client_id = 1
         self.unusual = 0
         self.dirty = 0
@@ -167,6 +171,7 @@ class Node:
         """Stands for the node itself where it acts on its own: active expiry, DEBUG."""
         self.context = Context(self, self.myself, self.databases[0])
         self.context.now_ms = now_ms
+        self.notifications = Notifications(self)
         self.access = AccessNotes(self)
         self.executor = Executor(self)
         config.on_change("requirepass", self._password_changed)
@@ -203,6 +208,7 @@ class Node:
         self.clients.pop(client.id, None)
         self.watches.end(client)
         self.blocking.forget(client)
+        self.pubsub.forget(client)
         self.stop_monitoring(client)
         self.gate.replica_gone(client.id)
 
@@ -342,7 +348,19 @@ class Node:
                 self.propagate(database, [b"DEL", key])
 
     def deliver(self, channel: bytes, message: bytes, sharded: bool) -> None:
-        """A peer's pub/sub message: for the subscribers of this node, of which there are none yet."""
+        """A peer's pub/sub message: for the subscribers of this node."""
+        self.pubsub.publish(channel, message, sharded)
+
+    def slots_changed(self) -> None:
+        """Slots may have other owners now: who listens to shard channels of those that left this shard is told so."""
+        cluster = self.cluster
+        if cluster is None or not self.pubsub.shard_channels:
+            return
+        head = cluster.shard_head(cluster.myself)
+        known = (cluster.slotmap.version, head.id)
+        if known != self._slots_known:
+            self._slots_known = known
+            self.pubsub.keep_slots(lambda slot: cluster.owner(slot) is head)
 
     def flush(self, databases: Sequence[Database], lazily: bool) -> int:
         """Drop all keys of these databases. Returns how many there were."""

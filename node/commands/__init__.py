@@ -15,6 +15,7 @@ from node.commands import (
     lists,
     lists_blocking,
     objects,
+    pubsub,
     replication,
     server,
     sets,
@@ -27,6 +28,7 @@ from node.commands import (
 
 GROUPS = [
     transactions.group,
+    pubsub.group,
     strings.group,
     strings_parts.group,
     strings_numbers.group,

@@ -12,6 +12,7 @@ from node.commands.connection import checked_name
 from node.errors import CommandError
 from node.help import container_help
 from node.numbers import parse_int
+from node.pubsub import Kind, Subscriptions
 from node.registry import Args, CommandTable, Flag, Group
 from node.resp import OK, SILENCE, Reply, Verbatim
 
@@ -24,11 +25,13 @@ group = Group("connection")
 Filter = Callable[[Client], bool]
 
 _TYPES = ("normal", "master", "replica", "pubsub")
+_NO_SUBSCRIPTIONS = Subscriptions()
 _UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 
 
 def describe(client: Client, now_ms: int, table: CommandTable) -> str:
     """One line of CLIENT LIST, with the fields and the order of Redis 7.2."""
+    names = (client.subscriptions or _NO_SUBSCRIPTIONS).names
     used = client.query_bytes + client.arg_bytes + client.output_bytes
     parts = {
         "id": client.id,
@@ -40,9 +43,9 @@ def describe(client: Client, now_ms: int, table: CommandTable) -> str:
         "idle": (now_ms - client.last_seen_ms) // 1000,
         "flags": _flags(client),
         "db": client.database.index,
-        "sub": 0,
-        "psub": 0,
-        "ssub": 0,
+        "sub": len(names[Kind.CHANNEL]),
+        "psub": len(names[Kind.PATTERN]),
+        "ssub": len(names[Kind.SHARD]),
         "multi": -1,
         "qbuf": client.query_bytes,
         "qbuf-free": 0,
@@ -349,6 +352,7 @@ def _kill(ctx: Context, victims: list[Client]) -> None:
             client.closing = True
         else:
             ctx.node.clients.pop(client.id, None)
+            ctx.node.pubsub.forget(client)
             client.close()
 
 

@@ -185,6 +185,8 @@ def quit_client(ctx: Context, args: Args) -> Reply:
 def reset(ctx: Context, args: Args) -> Reply:
     node, client = ctx.node, ctx.client
     node.stop_monitoring(client)
+    node.watches.end(client)
+    node.pubsub.forget(client)
     client.database = node.databases[0]
     client.set_protocol(2)
     client.name = b""

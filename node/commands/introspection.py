@@ -275,7 +275,7 @@ def _keys(ctx: Context, request: Args) -> list[tuple[int, str]]:
         found = ctx.node.commands.resolve(request)
     except CommandError:
         raise CommandError("ERR Invalid command specified") from None
-    if not found.keys and found.find_keys is None:
+    if found.find_keys is None and all(spec.flags == "not_key" for spec in found.keys):
         raise CommandError("ERR The command has no key arguments")
     try:
         found.check_arity(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node.context import Context
 from node.errors import CommandError
+from node.pubsub import behind
 from node.registry import Args, Flag, Group, KeySpec
 from node.resp import NULL_ARRAY, OK, Reply
 
@@ -42,7 +43,9 @@ def exec_(ctx: Context, args: Args) -> Reply:
         raise CommandError("EXECABORT Transaction discarded because of previous errors.")
     if changed:
         return NULL_ARRAY
-    return node.executor.execute_all(client, queued)
+    with node.pubsub.holding(client) as messages:
+        replies = node.executor.execute_all(client, queued)
+    return behind(replies, messages)
 
 
 @group.command(

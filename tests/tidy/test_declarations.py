@@ -65,7 +65,7 @@ def test_the_facts_are_there(command: Command) -> None:
 def test_flags_and_keys_agree(command: Command) -> None:
     assert not (command.flags & Flag.WRITE and command.flags & Flag.READONLY)
     for spec in command.keys:
-        assert spec.flags.split()[0] in ("RO", "RW", "OW", "RM"), spec.flags
+        assert spec.flags.split()[0] in ("RO", "RW", "OW", "RM", "not_key"), spec.flags
         if spec.flags.startswith(("RW", "OW", "RM")) and "variable_flags" not in spec.flags:
             assert command.flags & Flag.WRITE, f"{spec.flags} without WRITE"
     if command.flags & Flag.DENYOOM:
