@@ -65,10 +65,10 @@ def _push(ctx: Context, args: Args, head: bool, found: List | None) -> int:
     if found is None:
         found = List()
         ctx.set(key, found)
-    values = args[2:]
-    found.push(values, head, ctx.node.config)
+    found.push(args[2:], head, ctx.node.config)
     ctx.modified("lpush" if head else "rpush", key)
-    ctx.dirty += len(values) - 1
+    if len(args) > 3:
+        ctx.dirty += len(args) - 3
     return found.count
 
 
@@ -76,7 +76,8 @@ def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) ->
     """`count` elements were taken from one end of the list at `key`: tell, and remove an empty list."""
     ctx.modified("lpop" if head else "rpop", key)
     ctx.dirty += count - 1
-    _removed_from(ctx, key, found)
+    if not found.count or found.fill is not None:
+        _removed_from(ctx, key, found)
 
 
 def _removed_from(ctx: Context, key: bytes, found: List) -> None:

@@ -45,14 +45,13 @@ _REMOVED_AT_ONCE = 1024
 """SPOP of many members is told to replicas as SREMs of at most so many each."""
 
 
-def _emptied(ctx: Context, key: bytes, found: Set) -> bool:
+def _emptied(ctx: Context, key: bytes, found: Set) -> None:
     """Remove the set at `key` if nothing is left in it."""
-    if len(found):
-        return False
+    if not found.is_empty:
+        return
     ctx.discard(key)
     if ctx.node.observers:
         ctx.node.observe(ctx.database, "del", key)
-    return True
 
 
 # One set --------------------------------------------------------------------------------------------------------------
@@ -76,13 +75,12 @@ def sadd(ctx: Context, args: Args) -> Reply:
     if found is None:
         found = Set.of(args[2], len(args) - 2, limits)
         ctx.set(key, found)
-    elif not found.table or found.loaded:
-        found.expect(len(args) - 2, limits)
     if len(args) == 3:
         if not found.add(args[2], limits):
             return 0
         ctx.modified("sadd", key)
         return 1
+    found.expect(len(args) - 2, limits)
     added = found.update(args[2:], limits)
     if added:
         ctx.modified("sadd", key)

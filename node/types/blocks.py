@@ -12,7 +12,7 @@ PLAIN = 1 << 62
 """`Block.size` of a node that holds one element without a listpack around it."""
 
 PACKED_MAX = 4096
-_ESTIMATE = 8
+ESTIMATE = 8
 """What Redis adds to an element's length when it asks whether a node has room for it."""
 _SIZE_LIMITS = (4096, 8192, 16384, 32768, 65536)
 _SAFE_SIZE = 8192
@@ -35,11 +35,22 @@ def node_limits(fill: int) -> tuple[int, int]:
     return _SIZE_LIMITS[min(-fill, len(_SIZE_LIMITS)) - 1], _NO_LIMIT
 
 
+class _Room(dict[int, tuple[int, int]]):
+    """By setting: the bytes and the elements beyond which nothing is added to a node."""
+
+    def __missing__(self, fill: int) -> tuple[int, int]:
+        size_max, count_max = node_limits(fill)
+        room = self[fill] = min(size_max, _SAFE_SIZE) if fill >= 0 else size_max, count_max
+        return room
+
+
+ROOM = _Room()
+
+
 def exceeds(fill: int, size: int, count: int) -> bool:
     """Whether a node of so many bytes and elements is beyond this setting."""
-    if fill < 0:
-        return size > _SIZE_LIMITS[min(-fill, len(_SIZE_LIMITS)) - 1]
-    return size > _SAFE_SIZE or count > max(fill, 1)
+    size_max, count_max = ROOM[fill]
+    return size > size_max or count > count_max
 
 
 def entry_size(element: bytes) -> int:
@@ -84,7 +95,7 @@ class Block(list[bytes]):
 
     def has_room(self, element: bytes, fill: int) -> bool:
         """Whether Redis would put one more element into this node."""
-        return not exceeds(fill, self.size + len(element) + _ESTIMATE, len(self) + 1)
+        return not exceeds(fill, self.size + len(element) + ESTIMATE, len(self) + 1)
 
 
 def packed_form(elements: list[bytes]) -> bytes | None:

@@ -16,7 +16,10 @@ _DRAWN_FROM_A_LIST_ABOVE = 128
 
 
 class _Urn:
-    """The names of a big collection: a list of them, and those in it that are gone from the collection."""
+    """The names of a big collection: a list of them, and those in it that are gone from the collection.
+
+    A place is drawn as a fraction of the list: half the time of `randrange`, and no less even for what fits in memory.
+    """
 
     __slots__ = ("gone", "names")
 
@@ -34,7 +37,7 @@ class _Urn:
         """Each name equally likely. At most half of the list is gone, so two draws do on average."""
         names, gone = self.names, self.gone
         while True:
-            name = names[random.randrange(len(names))]
+            name = names[int(random.random() * len(names))]
             if name not in gone:
                 return name
 
@@ -42,7 +45,7 @@ class _Urn:
         """Like `draw`, and the name is in the urn no longer: its place goes to the last one."""
         names, gone = self.names, self.gone
         while True:
-            at = random.randrange(len(names))
+            at = int(random.random() * len(names))
             name = names[at]
             last = names.pop()
             if at < len(names):

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate, chain, islice
 
 from node.types.blocks import (
+    ESTIMATE,
     LISTPACK_OVERHEAD,
     PACKED_MAX,
     PLAIN,
+    ROOM,
     Block,
     ListLimits,
     entry_size,
@@ -160,7 +162,8 @@ class List:
 
     def push(self, values: list[bytes], head: bool, limits: ListLimits) -> None:
         """Add values one after the other at the head or the tail. O(1) each."""
-        self.grow(values, limits)
+        if self.fill is None or self.loaded:
+            self.grow(values, limits)
         fill = self.fill
         if fill is None:
             self._push_small(values, head)
@@ -168,9 +171,10 @@ class List:
         self._ends = None
         self.count += len(values)
         blocks = self.blocks
+        size_max, count_max = ROOM[fill]
+        block = blocks[0 if head else -1] if blocks else None
         for value in values:
-            block = blocks[0 if head else -1] if blocks else None
-            if block is None or not block.has_room(value, fill):
+            if block is None or block.size + len(value) + ESTIMATE > size_max or len(block) >= count_max:
                 block = Block(size=LISTPACK_OVERHEAD)
                 blocks.insert(0 if head else len(blocks), block)
             if head:

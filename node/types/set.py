@@ -91,6 +91,12 @@ class Set(Drawable):
         number = parse_int(member)
         return number is not None and self._place(number) is not None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left, without counting."""
+        store = self.store
+        return len(store) == 1 if isinstance(store, bytes) else not store
+
     def members(self) -> list[bytes]:
         """All members: of an intset ascending, else in order of insertion."""
         store = self.store
@@ -212,9 +218,12 @@ class Set(Drawable):
             if self._urn is not None:
                 self.added(member)
             return True
-        if isinstance(store, array):
+        if isinstance(store, bytes):
+            if b"\0%b\0" % member in store and b"\0" not in member:
+                return False
+        elif isinstance(store, array):
             return self._add_to_intset(member, limits)
-        if member in self:
+        elif member in store:
             return False
         if len(self) >= limits.set_max_listpack_entries or len(member) > limits.set_max_listpack_value:
             self._to_table()[member] = None

@@ -161,7 +161,7 @@ class Judge:
                 # Valkey embeds strings by the size of key and value together: only Redis judges embstr and raw.
                 real, here = (real[0], _embedded(real[1]), real[2]), (here[0], _embedded(here[1]), here[2])
             if self.kind == "redis" and here[1] != real[1]:
-                here = (here[0], _IN_REDIS_7_0.get((here[0], here[1]), here[1]), here[2])
+                here = (here[0], _IN_REDIS_7_0.get(here[:2], here[1]), here[2])
             assert real[:2] == here[:2], self._story((name, *real[:2]), (name, *here[:2]))
             assert (real[2] is None) == (here[2] is None), self._story((name, real[2]), (name, here[2]))
             assert abs((real[2] or 0) - (here[2] or 0)) <= TOLERANCE_MS, self._story(real[2], here[2])
@@ -206,7 +206,7 @@ class Judge:
         return theirs[1] == ours[1] == 1
 
 
-_IN_REDIS_7_0 = {(b"list", b"listpack"): b"quicklist", (b"set", b"listpack"): b"hashtable"}
+_IN_REDIS_7_0: dict[tuple[bytes, bytes | None], bytes] = {(b"list", b"listpack"): b"quicklist", (b"set", b"listpack"): b"hashtable"}
 """Encodings of 7.2 that 7.0 does not have yet."""
 _PLAIN_NODES_ABOVE = 4000
 """Valkey, unlike Redis 7.2, puts elements that would fill a node into one without a listpack."""

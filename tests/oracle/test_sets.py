@@ -332,7 +332,7 @@ def _unordered_scan(tree: Tree) -> Tree:
     return Tree(tree.kind, [tree.value[0], unordered(tree.value[1])]) if tree.kind == "*" else tree
 
 
-ORDERS = {name: unordered for name in ("SMEMBERS", "SINTER", "SUNION", "SDIFF", "SPOP", "SRANDMEMBER")}
+ORDERS = dict.fromkeys(("SMEMBERS", "SINTER", "SUNION", "SDIFF", "SPOP", "SRANDMEMBER"), unordered)
 ORDERS["SSCAN"] = _unordered_scan
 
 
