@@ -185,6 +185,12 @@ def _format_digits(value: float) -> bytes:
     return f"{sign}{body}e{'-' if scientific < 0 else '+'}{abs(scientific)}".encode()
 
 
+def format_double_human(value: float) -> bytes:
+    """Writes a 64-bit float as GEOPOS replies: as a long double, 17 digits after the point, trailing zeros removed."""
+    mantissa, exponent = math.frexp(value)
+    return format_long_double(LongDouble(int(mantissa * (1 << 53)), exponent - 53) if mantissa else ZERO)
+
+
 def format_double_17g(value: float) -> bytes:
     """Writes a 64-bit float with C's ``%.17g``, the form of Redis up to 7.0 (and of a few replies since)."""
     if value in (math.inf, -math.inf):

@@ -219,8 +219,8 @@ class Command:
 
 
 _GROUP_CATEGORIES = {"generic": ("keyspace",)} | {
-    name: (name,) for name in ("string", "hash", "list", "set", "bitmap", "hyperloglog", "stream", "connection")
-}
+    name: (name,) for name in ("string", "hash", "list", "set", "bitmap", "hyperloglog", "stream", "geo", "connection")
+} | {"sorted-set": ("sortedset",)}
 
 
 class Group:

@@ -8,6 +8,7 @@ Handlers return plain Python values and this module decides how each looks on th
 | str                 | simple string         | simple string                   |
 | int                 | integer               | integer                         |
 | float               | double                | bulk string                     |
+| HumanDouble         | double, not shortened | bulk string                     |
 | bool                | boolean               | integer 1 or 0                  |
 | None                | null                  | null bulk string                |
 | NULL_ARRAY          | null                  | null array                      |
@@ -30,7 +31,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from node.errors import CommandError
-from node.numbers import format_double
+from node.numbers import format_double, format_double_human
 
 Reply = Any
 """A value of the table above; nesting makes a precise type useless to callers."""
@@ -85,6 +86,15 @@ class Verbatim:
     def __init__(self, text: bytes, format: bytes = b"txt") -> None:
         self.text = text
         self.format = format
+
+
+class HumanDouble:
+    """A double that is written with all its digits (coordinates)."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: float) -> None:
+        self.value = value
 
 
 class BigNumber:
@@ -252,6 +262,7 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     dict: _map2,
     bool: lambda value: b":1\r\n" if value else b":0\r\n",
     float: lambda value: bulk(format_double(value)),
+    HumanDouble: lambda value: bulk(format_double_human(value.value)),
     Verbatim: lambda value: bulk(value.text),
     BigNumber: lambda value: bulk(b"%d" % value.value),
     Attributed: lambda value: encode2(value.value),
@@ -274,6 +285,7 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     dict: _map3,
     bool: lambda value: b"#t\r\n" if value else b"#f\r\n",
     float: lambda value: b",%b\r\n" % format_double(value),
+    HumanDouble: lambda value: b",%b\r\n" % format_double_human(value.value),
     Verbatim: lambda value: b"=%d\r\n%b:%b\r\n" % (len(value.text) + 4, value.format, value.text),
     BigNumber: lambda value: b"(%d\r\n" % value.value,
     Attributed: _attributed3,

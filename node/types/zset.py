@@ -105,11 +105,14 @@ class ZSet:
         self.skiplist: bool | None = False
 
     @classmethod
-    def loaded(cls, scores: dict[bytes, float]) -> ZSet:
-        """A sorted set as it comes from a file, its encoding to be decided. It keeps the dict."""
+    def loaded(cls, scores: dict[bytes, float], *, listpack: bool) -> ZSet:
+        """A sorted set as it comes from a file; what it becomes is to be decided. It keeps the dict."""
         made = cls()
+        if listpack:
+            made._hold(scores)
+        else:
+            made._packed, made._scores = None, scores
         made.skiplist = None
-        made._hold(scores)
         return made
 
     @classmethod
@@ -126,10 +129,9 @@ class ZSet:
             entries = sorted(zip(scores.values(), scores, strict=True))
             if self._pack([member for _, member in entries], array("d", [score for score, _ in entries])):
                 return
-        if self.skiplist is False:
+        if not self.skiplist:
             _lose_negative_zeros(scores)
-        self._packed = None
-        self._scores = scores
+        self._packed, self._scores = None, scores
 
     def __len__(self) -> int:
         return self._count if self._packed is not None else len(self._scores)
@@ -146,11 +148,16 @@ class ZSet:
 
     def settle(self, limits: ZSetLimits) -> None:
         """Bring a sorted set as loaded into the form that Redis would have given it while loading."""
-        if self.skiplist is None:
-            scores = self.lookup()
-            self.skiplist = not fits_listpack(scores, limits)
-            if self.skiplist == (self._packed is not None):
-                self._hold(scores)
+        if self.skiplist is not None:
+            return
+        if self._packed is None:
+            self.skiplist = not fits_listpack(self._scores, limits)
+            if not self.skiplist:
+                self._hold(self._scores)
+        elif self._count > limits.zset_max_listpack_entries:
+            self.become_skiplist()
+        else:
+            self.skiplist = False
 
     def become_skiplist(self) -> None:
         """More is about to come than a listpack takes."""
@@ -158,6 +165,11 @@ class ZSet:
             self._scores = self.lookup()
             self._packed = None
         self.skiplist = True
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether it is written as a listpack, settled or not."""
+        return not self.skiplist if self.skiplist is not None else self._packed is not None
 
     def encoding(self, limits: ZSetLimits) -> str:
         """What OBJECT ENCODING calls it."""
