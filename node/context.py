@@ -41,8 +41,8 @@ class Context:
     """The request being served. `now_ms` is unix time, the same for all requests of one loop turn."""
 
     __slots__ = (
-        "client", "database", "dirty", "effects", "expires", "keys", "may_block", "node", "now_ms", "retries", "slot",
-        "tells_misses", "tells_new",
+        "client", "database", "dirty", "effects", "expires", "keys", "may_block", "node", "now_ms", "observers",
+        "retries", "slot", "stats", "tells_misses", "tells_new",
     )  # fmt: skip
 
     def __init__(self, node: Node, client: Client, database: Database) -> None:
@@ -58,6 +58,8 @@ class Context:
         """How many changes this request made so far."""
         self.effects: list[list[bytes]] | None = None
         """What to propagate in place of the request, None for the request as sent."""
+        self.observers = node.observers
+        self.stats = node.stats
         self.may_block = True
         """Whether the client may wait: not inside MULTI."""
         self.retries = False
@@ -78,9 +80,9 @@ class Context:
         """The value at `key` for a command that reads, counted as a hit or miss; None when there is none."""
         value = self.keys.get(key)
         if value is not None and not (key in self.expires and self._expired(key)):
-            self.node.stats.keyspace_hits += 1
+            self.stats.keyspace_hits += 1
             return value
-        self.node.stats.keyspace_misses += 1
+        self.stats.keyspace_misses += 1
         if self.tells_misses:
             self.node.notifications.changed(self.database, "keymiss", key)
         return None
@@ -96,7 +98,10 @@ class Context:
         """The value at `key`, about to be changed in place; None when there is none."""
         if self.database.walkers:
             self._before_change(key)
-        return self.peek(key)
+        value = self.keys.get(key)
+        if value is not None and key in self.expires and self._expired(key):
+            return None
+        return value
 
     def read_as(self, key: bytes, kind: type[T]) -> T | None:
         """`read`, or WRONGTYPE when the value is not of this class."""
@@ -206,7 +211,7 @@ class Context:
     def modified(self, event: str, key: bytes) -> None:
         """Say that `key` was changed. `event` is the name of its keyspace notification."""
         self.dirty += 1
-        if self.node.observers:
+        if self.observers:
             self.node.observe(self.database, event, key)
 
     def _tell_new(self, key: bytes) -> None:

@@ -65,6 +65,8 @@ class Executor:
         self._table = node.commands
         self._spellings = node.commands.spellings
         self._clustered = node.clustered
+        self._replication = node.replication
+        self._ready = node.blocking.ready
         self._served = node.cluster.served if node.cluster is not None else bytearray()
         """One byte a slot, 1 where this node serves it with nothing more to ask: kept up to date by the cluster."""
 
@@ -83,7 +85,19 @@ class Executor:
             unusual = client.unusual | self._node.unusual
             if unusual:
                 self._admit(client, command, args, unusual)
-            self.point(client, command, args, unusual)
+            context = self._context
+            at = command.key_at
+            if at > 0 and self._clustered:  # `point`, for the usual request with one key
+                context.client = client
+                database = context.database = client.database
+                context.expires = database.expires
+                key = args[at]
+                slot = context.slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
+                if not self._served[slot]:
+                    self._route(client, command, args, slot, unusual)
+                context.keys = database.slots[slot]
+            else:
+                self.point(client, command, args, unusual)
         except CommandError:
             if client.transaction is not None:
                 client.transaction.aborted = True
@@ -92,7 +106,6 @@ class Executor:
             return client.transaction.queue(command, args)
         if unusual & _SUBSCRIBED:
             return self._call_subscribed(client, command, args)
-        context = self._context
         command.calls += 1
         try:
             reply = command.handler(context, args)
@@ -101,7 +114,11 @@ class Executor:
             self._reset(context.dirty)
             raise
         if context.dirty or context.effects is not None:
-            self._after_change(args)
+            if context.effects is None and not self._replication.feeding and not self._ready:
+                self._node.dirty += context.dirty
+                context.dirty = 0
+            else:
+                self._after_change(args)
         if unusual & _QUIET and self._keeps_quiet(client, command):
             return only_messages(reply)
         return reply

@@ -6,6 +6,7 @@ Used as redis-server is: log lines, exit status 1 for what can not start, daemon
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -155,6 +156,11 @@ def _load_cluster(config: Config, path: Path, source: random.Random) -> Cluster:
 
 async def _serve(server: Server, parent_alive: int | None) -> None:
     await server.start()
+    # Requests make no cycles, so the collector has little to find but all data to walk: let it look seldom, and not at
+    # what is there from the start.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     if parent_alive is not None:
         server.loop.add_reader(parent_alive, server.shut_down)
     await server.run(("SIGTERM",) if parent_alive is not None else ("SIGTERM", "SIGINT"))

@@ -47,7 +47,13 @@ def _add(ctx: Context, key: bytes, amount: int) -> int:
     summary="Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
 )
 def incr(ctx: Context, args: Args) -> Reply:
-    return _add(ctx, args[1], 1)
+    key = args[1]
+    value = ctx.write(key)
+    if type(value) is int and value < LLONG_MAX:  # what `_add` does, for the usual counter
+        value = ctx.keys[key] = value + 1
+        ctx.modified("incrby", key)
+        return value
+    return _add(ctx, key, 1)
 
 
 @group.command(
