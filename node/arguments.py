@@ -112,6 +112,10 @@ class Options:
         self._at = at + 1
         return self._args[at]
 
+    def left(self) -> int:
+        """How many arguments come behind the option just read."""
+        return len(self._args) - self._at
+
     def integer(self) -> int:
         """Like `value`, and an integer."""
         return integer(self.value())

@@ -19,6 +19,8 @@ Handlers return plain Python values and this module decides how each looks on th
 | Verbatim            | verbatim string       | bulk string                     |
 | BigNumber           | big number            | bulk string                     |
 | Attributed          | attribute, then value | value                           |
+| ByName              | map                   | array of arrays of two          |
+| EncodedArray        | array                 | array                           |
 | Push                | push                  | array                           |
 | Several             | its values, one behind the other, in both               |
 | Encoded             | what it is: bytes of the protocol                       |
@@ -27,7 +29,7 @@ Handlers return plain Python values and this module decides how each looks on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from node.errors import CommandError
@@ -74,6 +76,18 @@ class Several(list[Any]):
 
 class Encoded(bytes):
     """What is already in the protocol of whom it is for."""
+
+    __slots__ = ()
+
+
+class EncodedArray(bytes):
+    """An array whose elements are encoded already, the same in both protocols: see `encoded_array`."""
+
+    __slots__ = ()
+
+
+class ByName(list[Any]):
+    """Pairs of a name and a value, where a name may come again: RESP3 has a map, RESP2 an array of pairs."""
 
     __slots__ = ()
 
@@ -136,6 +150,11 @@ def request(args: Iterable[bytes]) -> bytes:
     """A command as clients and replication streams send it: an array of bulk strings."""
     parts = [b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
+
+
+def encoded_array(parts: Sequence[bytes]) -> EncodedArray:
+    """An array of values that are encoded already: of bulk strings, requests and such arrays."""
+    return EncodedArray(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
 
 
 _BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
@@ -224,6 +243,11 @@ def _pairs3(value: Pairs) -> bytes:
     return b"*%d\r\n%b" % (len(pairs), b"".join(pairs))
 
 
+def _by_name3(value: ByName) -> bytes:
+    parts = [encode3(item) for pair in value for item in pair]
+    return b"%%%d\r\n%b" % (len(value), b"".join(parts))
+
+
 def _set3(value: Iterable[Any]) -> bytes:
     parts = [encode3(item) for item in value]
     return b"~%d\r\n%b" % (len(parts), b"".join(parts))
@@ -253,6 +277,8 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     list: _array2,
     tuple: _array2,
     Pairs: _array2,
+    ByName: _array2,
+    EncodedArray: lambda value: value,
     Push: _array2,
     Several: _several2,
     Encoded: bytes,
@@ -277,6 +303,7 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     list: _array3,
     tuple: _array3,
     Pairs: _pairs3,
+    ByName: _by_name3,
     Push: _push3,
     Several: _several3,
     set: _set3,

@@ -21,7 +21,7 @@ from node.config_rewrite import rewrite
 from node.errors import CommandError
 from node.glob import match
 from node.keyspace import Database, Value
-from node.numbers import parse_int, parse_memory
+from node.numbers import ULLONG_MAX, format_double, parse_int, parse_memory
 from node.persistence.payload import dump
 from node.registry import Args, Flag, Group
 from node.resp import OK, Attributed, BigNumber, OrderedSet, Push, Reply, Verbatim, quoted
@@ -29,6 +29,8 @@ from node.types import encoding_of, type_name
 from node.types.hash import Hash
 from node.types.list import List
 from node.types.set import Set
+from node.types.stream import Stream
+from node.types.zset import ZSet
 
 if TYPE_CHECKING:
     from node.context import Context
@@ -79,6 +81,14 @@ def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
     elif isinstance(value, List):
         for element in value:
             digest = _mixed(digest, element)
+    elif isinstance(value, Stream):
+        for number, items in value.entries():
+            digest = _mixed(digest, b"%d.%d" % (number >> 64, number & ULLONG_MAX))
+            for item in items:
+                digest = _mixed(digest, item)
+    elif isinstance(value, ZSet):
+        for member, score in value.lookup().items():
+            digest = _added(digest, _mixed(_mixed(_EMPTY, member), format_double(score)))
     elif isinstance(value, Set):
         for member in value.members():
             digest = _added(digest, member)

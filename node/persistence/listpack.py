@@ -52,6 +52,30 @@ def _int_entry(v: int) -> bytes:
     return b"\xf4" + v.to_bytes(8, "little", signed=True) + b"\x09"
 
 
+def int_entry(value: int) -> bytes:
+    """One integer of a listpack: its encoding, its data and its tail."""
+    return _int_entry(value)
+
+
+def text_entry(item: bytes) -> bytes:
+    """One item of a listpack, in the smallest form that Redis would give it."""
+    size = len(item)
+    if size <= _LONGEST_INT and (item.isdigit() or item[:1] == b"-"):
+        value = canonical_int(item)
+        if value is not None:
+            return _int_entry(value)
+    if size < 64:
+        return _STRING_HEADS[size] + item + _BACKLENS[size + 1]
+    if size < 4096:
+        return bytes((0xE0 | size >> 8, size & 0xFF)) + item + _backlen(size + 2)
+    return b"\xf0" + size.to_bytes(4, "little") + item + _backlen(size + 5)
+
+
+def backlen_size(size: int) -> int:
+    """How many bytes the tail of an entry of `size` bytes takes."""
+    return 1 if size < 128 else len(_backlen(size))
+
+
 def encode(items: Iterable[bytes]) -> bytes:
     """The listpack of `items`, in order, each in the smallest form that Redis would give it."""
     parts: list[bytes] = []

@@ -11,9 +11,11 @@ from node.types.blocks import ListLimits
 from node.types.hash import Hash, HashLimits
 from node.types.list import List
 from node.types.set import Set, SetLimits
+from node.types.stream import Stream, StreamLimits
+from node.types.zset import ZSet, ZSetLimits
 
 
-class Limits(HashLimits, ListLimits, SetLimits, Protocol):
+class Limits(HashLimits, ListLimits, SetLimits, StreamLimits, ZSetLimits, Protocol):
     """The settings that encodings depend on; `Config` has them all."""
 
 
@@ -32,8 +34,19 @@ STRING = Kind("string", lambda value, limits: string.encoding(value), string.cop
 HASH = Kind("hash", Hash.encoding, Hash.copy, len)
 LIST = Kind("list", List.encoding, List.copy, len)
 SET = Kind("set", Set.encoding, Set.copy, len)
+STREAM = Kind("stream", Stream.encoding, Stream.copy, Stream.parts)
+ZSET = Kind("zset", ZSet.encoding, ZSet.copy, len)
 
-KINDS: dict[type, Kind] = {bytes: STRING, int: STRING, bytearray: STRING, Hash: HASH, List: LIST, Set: SET}
+KINDS: dict[type, Kind] = {
+    bytes: STRING,
+    int: STRING,
+    bytearray: STRING,
+    Hash: HASH,
+    List: LIST,
+    Set: SET,
+    Stream: STREAM,
+    ZSet: ZSET,
+}
 """By the class of a value."""
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from node.persistence.encodings import hashes, lists, sets, strings
+from node.persistence.encodings import hashes, lists, sets, streams, strings, zsets
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
 
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
+    streams.ENCODING,
     hashes.ENCODING,
     lists.ENCODING,
     sets.ENCODING,
+    zsets.ENCODING,
 )
 
 LOADERS: list[Loader | None] = [None] * 256
