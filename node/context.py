@@ -87,6 +87,13 @@ class Context:
             self.node.notifications.changed(self.database, "keymiss", key)
         return None
 
+    def inspect(self, key: bytes) -> Value | None:
+        """`read` for who wants to know about the value (OBJECT): a miss is counted, but is no event."""
+        tells, self.tells_misses = self.tells_misses, False
+        value = self.read(key)
+        self.tells_misses = tells
+        return value
+
     def peek(self, key: bytes) -> Value | None:
         """The value at `key` without counting a hit or miss: for writes that need to know what is there."""
         value = self.keys.get(key)

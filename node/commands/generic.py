@@ -268,6 +268,7 @@ def _rename(ctx: Context, source: bytes, target: bytes, replace: bool) -> bool:
         return False
     deadline_ms = ctx.deadline_ms(source)
     ctx.discard(source)
+    ctx.delete(target)
     store(ctx, target, value, deadline_ms)
     ctx.modified("rename_from", source)
     ctx.modified("rename_to", target)

@@ -42,7 +42,7 @@ group.container("OBJECT", since="2.2.3", summary="A container for object introsp
     of="OBJECT",
 )
 def object_encoding(ctx: Context, args: Args) -> Reply:
-    value = ctx.read(args[2])
+    value = ctx.inspect(args[2])
     return None if value is None else encoding_of(value, ctx.node.config).encode()
 
 
@@ -57,7 +57,7 @@ def object_encoding(ctx: Context, args: Args) -> Reply:
     of="OBJECT",
 )
 def object_frequency(ctx: Context, args: Args) -> Reply:
-    if ctx.read(args[2]) is None:
+    if ctx.inspect(args[2]) is None:
         return None
     access = ctx.node.access
     if not access.by_frequency:
@@ -76,7 +76,7 @@ def object_frequency(ctx: Context, args: Args) -> Reply:
     of="OBJECT",
 )
 def object_idle_time(ctx: Context, args: Args) -> Reply:
-    if ctx.read(args[2]) is None:
+    if ctx.inspect(args[2]) is None:
         return None
     access = ctx.node.access
     if access.by_frequency:
@@ -95,7 +95,7 @@ def object_idle_time(ctx: Context, args: Args) -> Reply:
     of="OBJECT",
 )
 def object_references(ctx: Context, args: Args) -> Reply:
-    value = ctx.read(args[2])
+    value = ctx.inspect(args[2])
     return None if value is None else references(ctx, value)
 
 

@@ -60,11 +60,10 @@ def move(ctx: Context, args: Args) -> Reply:
         ctx.point_at(source, 0)
         return 0
     store(ctx, key, value, deadline_ms)
-    ctx.modified("move_to", key)
     ctx.point_at(source, 0)
     ctx.discard(key)
     ctx.modified("move_from", key)
-    ctx.dirty -= 1
+    ctx.node.observe(target, "move_to", key)
     return 1
 
 
@@ -111,6 +110,7 @@ def copy(ctx: Context, args: Args) -> Reply:
     ctx.point_at(target, slot)
     done = replace or ctx.peek(args[2]) is None
     if done:
+        ctx.delete(args[2])
         store(ctx, args[2], copy_of(value), deadline_ms)
         ctx.modified("copy_to", args[2])
     ctx.point_at(source, slot)
