@@ -11,7 +11,7 @@ LISTPACK_OVERHEAD = 7
 PLAIN = 1 << 62
 """`Block.size` of a node that holds one element without a listpack around it."""
 
-PACKED_MAX = 4096
+PACKED_MAX = 8192
 ESTIMATE = 8
 """What Redis adds to an element's length when it asks whether a node has room for it."""
 _SIZE_LIMITS = (4096, 8192, 16384, 32768, 65536)

@@ -298,7 +298,7 @@ class List:
     def at(self, index: int) -> bytes:
         """The element at `index`, 0 to count - 1."""
         if self.packed is not None:
-            return self.elements()[index]
+            return self.range(index, index)[0]
         at, offset = self._locate(index)
         return self.blocks[at][offset]
 
@@ -306,8 +306,12 @@ class List:
         """The elements from `start` to `stop`, both included and in 0 to count - 1; [] when stop is before start."""
         if stop < start:
             return []
-        if self.packed is not None:
-            return self.elements()[start : stop + 1]
+        packed = self.packed
+        if packed is not None:
+            if stop < self.count >> 1:
+                return packed.split(b"\0", stop + 2)[start + 1 : stop + 2]
+            behind = self.count - stop
+            return packed.rsplit(b"\0", self.count + 1 - start)[1 : -behind]
         at, offset = self._locate(start)
         blocks = self.blocks
         wanted = stop + 1 - start

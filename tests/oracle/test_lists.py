@@ -461,6 +461,14 @@ def test_what_replicas_are_told(redis70: ServerProcess) -> None:
         stream.close()
 
 
+@pytest.mark.parametrize("size", [100, 400])
+def test_memory_of_a_small_list(judge: Judge, size: int) -> None:
+    """At most twice what the real server says."""
+    judge.check("RPUSH", "l", *[f"element-{at:08d}" for at in range(size)])
+    theirs, ours = judge.both("MEMORY", "USAGE", "l", "SAMPLES", 0)
+    assert int(ours.value) < 2.0 * int(theirs.value)
+
+
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("command", lists.group.commands, ids=lambda command: command.name)
 def test_facts(servers: Servers, kind: str, command: Command) -> None:

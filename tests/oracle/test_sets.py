@@ -591,6 +591,14 @@ def test_replicas_are_told_what_was_popped(servers: Servers, kind: str, count: i
         stream.close()
 
 
+@pytest.mark.parametrize(("prefix", "size"), [("", 500), ("member-", 100)])
+def test_memory_of_a_small_set(judge: Judge, prefix: str, size: int) -> None:
+    """At most twice what the real server says."""
+    judge.check("SADD", "s", *[f"{prefix}{at}" for at in range(size)])
+    theirs, ours = judge.both("MEMORY", "USAGE", "s", "SAMPLES", 0)
+    assert int(ours.value) < 2.0 * int(theirs.value)
+
+
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
 @pytest.mark.parametrize("command", sets.group.commands, ids=lambda command: command.name)
 def test_facts(servers: Servers, kind: str, command: Command) -> None:

@@ -193,8 +193,12 @@ def test_small_lists_are_packed() -> None:
     assert value.packed is None
     assert check(value) == [b"with\0zero", b"a", b"b"]
     assert value.encoding(DEFAULT) == "listpack"
-    value = made([b"x" * 100] * 50)
+    wide = Limits(-3)
+    value = made([b"x" * 100] * 120, wide)
     assert value.packed is None
+    assert value.encoding(wide) == "listpack"
+    assert check(value) == [b"x" * 100] * 120
+    value = made([b"x" * 100] * 50)
     assert value.encoding(DEFAULT) == "listpack"
     value.push([b"x" * 100] * 50, False, DEFAULT)
     assert value.encoding(DEFAULT) == "quicklist"
