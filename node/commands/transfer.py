@@ -166,7 +166,7 @@ def dump(ctx: Context, args: Args) -> Reply:
 def restore(ctx: Context, args: Args) -> Reply:
     key = args[1]
     options = _restore_options(args)
-    if not options["replace"] and ctx.read(key) is not None:
+    if not options["replace"] and ctx.peek(key) is not None:
         raise CommandError(BUSY_KEY)
     ttl_ms = integer(args[2])
     if ttl_ms < 0:
