@@ -53,14 +53,14 @@ class List:
         self._ends: list[int] | None = None
 
     @staticmethod
-    def from_nodes(nodes: list[Block]) -> List:
-        """A list as loaded from a file: its nodes, none of them empty."""
+    def from_nodes(nodes: list[Block], *, stays_quicklist: bool = False) -> List:
+        """A list as loaded from a file: its nodes, none of them empty. One node is a listpack, where that may be."""
         made = List()
         made.count = sum(map(len, nodes))
         made.loaded = True
         made.packed = None
         made.blocks = nodes
-        if len(nodes) == 1 and nodes[0].size != PLAIN:
+        if len(nodes) == 1 and nodes[0].size != PLAIN and not stays_quicklist:
             made._become_listpack()
         else:
             made.fill = -2

@@ -67,9 +67,11 @@ def load_elements(cursor: Cursor) -> List:
 
 
 def load_ziplist(cursor: Cursor) -> List:
-    """Type 10: one ziplist."""
+    """Type 10: one ziplist. Redis 7.2 makes a quicklist of it, however small."""
     elements = ziplist.decode(cursor.string())
-    return _finished([Block(elements)] if elements else [])
+    if not elements:
+        raise EmptyValue("a list without elements")
+    return List.from_nodes([Block(elements)], stays_quicklist=True)
 
 
 def _nodes_loader(read: Callable[[Cursor], Block | None]) -> Loader:
