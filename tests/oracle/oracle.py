@@ -26,7 +26,7 @@ from node.types import encoding_of, type_name
 from node.types.hash import Hash
 from node.types.list import List
 from node.types.set import Set
-from node.types.stream import Stream
+from node.types.stream import Stream as StreamValue
 from node.types.zset import ZSet
 from node.types.string import STRING_TYPES, text_of
 from tests.commands.harness import Harness, encoded
@@ -188,7 +188,7 @@ class Judge:
         theirs: bytes = self._real(b"DUMP", name).value
         restored = payload.restore(theirs)
         assert plain(restored) == plain(value), self._story(plain(restored), plain(value))
-        if isinstance(value, Stream):
+        if isinstance(value, StreamValue):
             assert same_bytes(theirs, value, self.kind), self._story(theirs, payload.dump(value))
             return
         config = self.ours.node.config
@@ -231,7 +231,7 @@ def plain(value: Any) -> Any:
         return text_of(value)
     if isinstance(value, Hash):
         return value.fields
-    if isinstance(value, Stream):
+    if isinstance(value, StreamValue):
         return plain_stream(value)
     if isinstance(value, List):
         return list(value)
