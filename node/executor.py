@@ -73,52 +73,61 @@ class Executor:
     def execute(self, client: Client, args: Args) -> Reply:
         """The reply to one request. CommandError for an error reply; Postponed when it has to wait.
 
-        args: at least one element, the command's name first.
+        args: at least one element, the command's name first. The usual request is dealt with right here, without one
+        call that is not needed; whatever is out of the ordinary goes through `_execute_carefully`.
         """
+        node = self._node
+        command = self._spellings.get(args[0])
+        if command is None or client.unusual or node.unusual or not command.min_args <= len(args) <= command.max_args:
+            return self._execute_carefully(client, args)
+        context = self._context
+        at = command.key_at
+        if at > 0 and self._clustered:
+            key = args[at]
+            slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
+            if not self._served[slot]:
+                return self._execute_carefully(client, args)
+            context.client = client
+            database = context.database = client.database
+            context.expires = database.expires
+            context.slot = slot
+            context.keys = database.slots[slot]
+        else:
+            self.point(client, command, args, 0)
+        command.calls += 1
         try:
-            command = self._spellings.get(args[0])
-            if command is None:
-                command = self._table.resolve(args)
+            reply = command.handler(context, args)
+        except CommandError:
+            self._failed(command)
+            raise
+        if context.dirty or context.effects is not None:
+            if context.effects is None and not self._replication.feeding and not self._ready:
+                node.dirty += context.dirty
+                context.dirty = 0
+            else:
+                self._after_change(args)
+        return reply
+
+    def _execute_carefully(self, client: Client, args: Args) -> Reply:
+        """`execute` with everything that may stand in a request's way, in the order of Redis's `processCommand`."""
+        unusual = client.unusual | self._node.unusual
+        try:
+            command = self._table.resolve(args)
             if not command.min_args <= len(args) <= command.max_args:
                 command.rejected += 1
                 command.check_arity(args)
-            unusual = client.unusual | self._node.unusual
             if unusual:
                 self._admit(client, command, args, unusual)
-            context = self._context
-            at = command.key_at
-            if at > 0 and self._clustered:  # `point`, for the usual request with one key
-                context.client = client
-                database = context.database = client.database
-                context.expires = database.expires
-                key = args[at]
-                slot = context.slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
-                if not self._served[slot]:
-                    self._route(client, command, args, slot, unusual)
-                context.keys = database.slots[slot]
-            else:
-                self.point(client, command, args, unusual)
+            self.point(client, command, args, unusual)
         except CommandError:
-            if client.transaction is not None:
+            if unusual & _QUEUEING and client.transaction is not None:
                 client.transaction.aborted = True
             raise
         if unusual & _QUEUEING and client.transaction is not None and command.name not in RUN_AT_ONCE:
             return client.transaction.queue(command, args)
         if unusual & _SUBSCRIBED:
             return self._call_subscribed(client, command, args)
-        command.calls += 1
-        try:
-            reply = command.handler(context, args)
-        except CommandError:
-            command.failed += 1
-            self._reset(context.dirty)
-            raise
-        if context.dirty or context.effects is not None:
-            if context.effects is None and not self._replication.feeding and not self._ready:
-                self._node.dirty += context.dirty
-                context.dirty = 0
-            else:
-                self._after_change(args)
+        reply = self._call(command, args)
         if unusual & _QUIET and self._keeps_quiet(client, command):
             return only_messages(reply)
         return reply
@@ -167,7 +176,7 @@ class Executor:
                         replies.append(CommandError(errors.READ_ONLY))
                         continue
                     self.point(client, command, args, unusual)
-                    replies.append(self._call(command, args))
+                    replies.append(self._call_queued(command, args))
         finally:
             context.may_block = True
         if node.blocking.ready:
@@ -175,19 +184,25 @@ class Executor:
         return replies
 
     def _call(self, command: Command, args: Args) -> Reply:
-        """Run a command on the context as it stands. Its error is the reply; what it changed is told to replicas."""
+        """Run a command on the context as it stands, and tell replicas what it changed."""
         context = self._context
         command.calls += 1
         try:
             reply = command.handler(context, args)
-        except CommandError as error:
-            command.failed += 1
-            self._node.stats.error(error.code)
-            self._reset(context.dirty)
-            return error
+        except CommandError:
+            self._failed(command)
+            raise
         if context.dirty or context.effects is not None:
             self._after_change(args)
         return reply
+
+    def _call_queued(self, command: Command, args: Args) -> Reply:
+        """`_call` for EXEC, in whose reply an error is one element."""
+        try:
+            return self._call(command, args)
+        except CommandError as error:
+            self._node.stats.error(error.code)
+            return error
 
     def _call_subscribed(self, client: Client, command: Command, args: Args) -> Reply:
         """Run the request of a client that listens to channels: what it tells itself stands behind the reply."""
@@ -252,11 +267,12 @@ class Executor:
                 for effect in effects:
                     node.propagate(context.database, effect)
 
-    def _reset(self, dirty: int) -> None:
+    def _failed(self, command: Command) -> None:
         """A handler failed. What it changed before it did is told all the same: data and stream must not part."""
+        command.failed += 1
         context = self._context
         effects, context.effects = context.effects, None
-        context.dirty = 0
+        dirty, context.dirty = context.dirty, 0
         if dirty and effects:
             for effect in effects:
                 self._node.propagate(context.database, effect)
@@ -310,11 +326,13 @@ class Executor:
             return -1
         first = keys[0]
         slot = key_slot(first)
-        # Keys that are meant to be together mostly begin with the same tag: then there is nothing to compute.
+        # Keys that are meant to be together mostly begin with the same tag: then there is nothing to compute. They all
+        # do if the least and the greatest of them do.
         tag = first[: first.find(b"}") + 1] if first[:1] == b"{" else b""
-        same_tag = tag if len(tag) > 2 else None
+        if len(tag) > 2 and min(keys).startswith(tag) and max(keys).startswith(tag):
+            return slot
         for key in keys:
-            if not (same_tag and key.startswith(same_tag)) and key_slot(key) != slot:
+            if key_slot(key) != slot:
                 command.rejected += 1
                 self._route_unowned(slot)
                 raise CommandError(errors.CROSS_SLOT)

@@ -159,8 +159,24 @@ def encoded_array(parts: Sequence[bytes]) -> EncodedArray:
 
 _BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
 """Formatting a reply costs more than sticking three strings together."""
-_SMALL_INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
-_KNOWN_STATUS: Final = {text: b"+%b\r\n" % text.encode() for text in ("OK", "PONG", "QUEUED")}
+
+
+class _Integers(dict[int, bytes]):
+    """Encoded integers: the small ones are there, others are made when asked for. Faster to ask than a function."""
+
+    def __missing__(self, value: int) -> bytes:
+        return b":%d\r\n" % value
+
+
+class _Statuses(dict[str, bytes]):
+    """Encoded simple strings, likewise."""
+
+    def __missing__(self, value: str) -> bytes:
+        return b"+%b\r\n" % value.encode("utf-8", "surrogateescape")
+
+
+_integer: Final = _Integers((number, b":%d\r\n" % number) for number in range(-1, 1024)).__getitem__
+_status: Final = _Statuses((text, b"+%b\r\n" % text.encode()) for text in ("OK", "PONG", "QUEUED")).__getitem__
 
 
 _ESCAPES: Final = [
@@ -173,14 +189,6 @@ for _byte, _escape in zip(b'\\"\n\r\t\a\b', (b"\\\\", b'\\"', b"\\n", b"\\r", b"
 def quoted(text: bytes) -> bytes:
     """Text in double quotes with what is unprintable escaped, as MONITOR shows arguments (`sdscatrepr`)."""
     return b'"%b"' % b"".join([_ESCAPES[byte] for byte in text])
-
-
-def _integer(value: int) -> bytes:
-    return _SMALL_INTEGERS[value] if 0 <= value < 1024 else b":%d\r\n" % value
-
-
-def _status(value: str) -> bytes:
-    return _KNOWN_STATUS.get(value) or b"+%b\r\n" % value.encode("utf-8", "surrogateescape")
 
 
 def only_messages(value: Reply) -> Reply:

@@ -147,8 +147,12 @@ def set_(ctx: Context, args: Args) -> Reply:
     value: StringValue = args[2]
     if len(args[2]) < 21:
         value = compact(args[2])
-    ctx.set(key, value)
-    ctx.modified("set", key)
+    if ctx.observers or ctx.database.walkers or key in ctx.expires:
+        ctx.set(key, value)
+        ctx.modified("set", key)
+    else:  # Nobody wants to know.
+        ctx.keys[key] = value
+        ctx.dirty += 1
     return OK
 
 
@@ -251,9 +255,14 @@ def mset(ctx: Context, args: Args) -> Reply:
 
 
 def _set_all(ctx: Context, args: Args) -> None:
-    for key, text in zip(args[1::2], args[2::2], strict=True):
-        ctx.set(key, compact(text))
-        ctx.modified("set", key)
+    values = [compact(text) if len(text) < 21 else text for text in args[2::2]]
+    if ctx.observers or ctx.database.walkers or ctx.expires:
+        for key, value in zip(args[1::2], values, strict=True):
+            ctx.set(key, value)
+            ctx.modified("set", key)
+    else:  # Nobody wants to know.
+        ctx.keys.update(zip(args[1::2], values, strict=True))
+        ctx.dirty += len(values)
 
 
 @group.command(
