@@ -83,7 +83,7 @@ def test_footer_is_checked() -> None:
         b"\x04\x00",
         b"\x04\x02\x01a\x01b\x01a\x01c",
         b"\x10\x07" + listpack.encode([]),
-        b"\x01\x01\x01a",
+        b"\x07\x01\x01a",
         b"\xff",
         b"\xfe\x00",
         b"\x04\x81\x10" + bytes(7) + b"\x01a\x01b",

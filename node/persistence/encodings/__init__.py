@@ -29,22 +29,8 @@ for _encoding in ENCODINGS:
             PIECEWISE_SAVERS[_class] = _encoding.save_piecewise
 
 _TYPE_NAMES: dict[int, str] = {
-    1: "list",
-    2: "set",
-    3: "sorted set",
-    5: "sorted set",
     6: "module value",
     7: "module value",
-    10: "list",
-    11: "set",
-    12: "sorted set",
-    14: "list",
-    15: "stream",
-    17: "sorted set",
-    18: "list",
-    19: "stream",
-    20: "set",
-    21: "stream",
     22: "hash with field expiry",
     23: "hash with field expiry",
     24: "hash with field expiry",
