@@ -267,6 +267,8 @@ def _stats(node: Node) -> Fields:
         "total_writes_processed": stats.total_writes_processed,
         "io_threaded_reads_processed": 0,
         "io_threaded_writes_processed": 0,
+        "client_query_buffer_limit_disconnections": stats.query_buffer_limit_disconnections,
+        "client_output_buffer_limit_disconnections": stats.output_buffer_limit_disconnections,
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
         "acl_access_denied_auth": 0,
