@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import redis
+import redis.cluster
 
-from tests.clients.up import Up
+from tests.clients.up import Up, until
 
 BIG = bytes(range(256)) * 40960
 """10 MiB with every byte value in it."""
@@ -42,11 +44,26 @@ def six_nodes() -> Iterator[SixNodes]:
         yield SixNodes(int(port), ours=False)
         return
     with Up() as cluster:
+        show_replicas(cluster.ports)
         yield SixNodes(cluster.port, ours=True)
         died = [pid for pid in cluster.node_pids if pid not in cluster.children()]
         assert not died, f"nodes died under the clients: {cluster.text()}"
         assert cluster.finish() == 0, cluster.text()
         cluster.assert_nothing_left()
+
+
+def show_replicas(ports: list[int]) -> None:
+    """Wait until clients are told of the replicas: as in Redis, only those whose offset is known and above 0."""
+    with redis.cluster.RedisCluster(host="127.0.0.1", port=ports[0]) as cluster:
+        for number in range(50):
+            cluster.set(f"first:{number}", number)
+    for port in ports:
+        with redis.Redis(port=port, protocol=2) as client:
+            until(lambda client=client: _nodes_shown(client) == len(ports), "replicas shown to clients")
+
+
+def _nodes_shown(client: Any) -> int:
+    return sum(len(entry) - 2 for entry in client.execute_command("CLUSTER", "SLOTS"))
 
 
 def _missing(text: str) -> None:

@@ -41,4 +41,4 @@ def test_ioredis(six_nodes: SixNodes) -> None:
 def test_node_redis(six_nodes: SixNodes, resp: str) -> None:
     held = run_script("node-redis.mjs", str(six_nodes.port), RUN, resp)
     assert len(held) == 13
-    assert {"crossslot", "scan", "big value", "pipeline over many slots", "reads from replicas", "hello"} <= set(held)
+    assert {"crossslot", "scan", "big value", "pipeline over many slots", "knows replicas", "hello"} <= set(held)
