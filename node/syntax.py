@@ -37,7 +37,7 @@ _TYPES = {
 _INTEGER_NAMES = (
     "count cursor db destination-db index index1 index2 ttl frequency timeout protover client-id offset start end"
     " decrement len min-match-len numkeys numreplicas numlocal slot start-slot end-slot config-epoch port"
-    " cluster-bus-port version replicationid-offset samples"
+    " cluster-bus-port version replicationid-offset samples stop rank num-matches limit"
 )
 _INTEGERS = frozenset(_INTEGER_NAMES.split())
 _INTEGER_INCREMENTS = frozenset(("INCRBY", "HINCRBY"))

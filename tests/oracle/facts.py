@@ -6,7 +6,8 @@ from typing import Any
 
 from node.commands.introspection import key_range
 from node.registry import Command, Flag, KeySpec
-from tests.oracle.wire import Tree, Wire
+from tests.commands.harness import Harness
+from tests.oracle.wire import Tree, Wire, parse_whole
 
 
 def plain(tree: Tree) -> Any:
@@ -63,6 +64,31 @@ def declared(command: Command) -> dict[str, Any]:
     }
 
 
+def shape(arguments: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The arguments of COMMAND DOCS: name, type, token, flags and what is inside; groups have names of our own."""
+    return [
+        (
+            "" if "arguments" in one else one["name"],
+            one["type"],
+            one.get("token", ""),
+            sorted(one.get("flags", [])),
+            shape(one.get("arguments", [])),
+        )
+        for one in arguments
+    ]
+
+
+def arguments_told(wire: Wire, name: str) -> list[tuple[Any, ...]]:
+    """The shape of a command's arguments as a server tells it over RESP3."""
+    return shape(plain(wire.call(b"COMMAND", b"DOCS", name.encode()))[name].get("arguments", []))
+
+
+def arguments_declared(name: str) -> list[tuple[Any, ...]]:
+    """The same as we tell it."""
+    reply = plain(parse_whole(Harness().wire("COMMAND", "DOCS", name, protocol=3)))
+    return shape(reply[name].get("arguments", []))
+
+
 def _spec_told(spec: dict[str, Any]) -> tuple[Any, ...]:
     begin, find = spec["begin_search"], spec["find_keys"]
     return sorted(spec["flags"]), spec.get("notes", ""), begin["type"], begin["spec"], find["type"], find["spec"]
@@ -70,6 +96,8 @@ def _spec_told(spec: dict[str, Any]) -> tuple[Any, ...]:
 
 def _spec_declared(spec: KeySpec) -> tuple[Any, ...]:
     flags = sorted(spec.flags.split() + (["incomplete"] if spec.incomplete else []))
+    if spec.unknown:
+        return flags, spec.notes, "unknown", {}, "unknown", {}
     begin: dict[str, Any] = {"index": spec.begin}
     if spec.keyword:
         begin = {"keyword": spec.keyword, "startfrom": spec.begin}
