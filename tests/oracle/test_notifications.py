@@ -1,4 +1,4 @@
-"""Keyspace notifications: which events each command makes, in which order, beside redis-server 7.0 and valkey-server 9.1.
+"""Keyspace notifications: which events each command makes, and in which order, beside both real servers.
 
 Each story begins with an empty server. After every line, what a subscriber to everything has heard must be the same.
 Commands that this node does not have are left out of a story.
