@@ -45,7 +45,6 @@ class _Options(NamedTuple):
 
 def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, stores: bool) -> _Options:
     """The options from args[at] on. by, reverse: None where an option may choose them. CommandError for bad ones."""
-    free, free_direction = by is None, reverse is None
     scored = False
     offset, limit = 0, -1
     while at < len(args):
@@ -56,11 +55,11 @@ def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, s
         elif word == b"LIMIT" and at + 1 < len(args):
             offset, limit = integer(args[at]), integer(args[at + 1])
             at += 2
-        elif word == b"REV" and free_direction:
+        elif word == b"REV" and reverse is None:
             reverse = True
-        elif word == b"BYLEX" and free and by is None:
+        elif word == b"BYLEX" and by is None:
             by = b"LEX"
-        elif word == b"BYSCORE" and free and by is None:
+        elif word == b"BYSCORE" and by is None:
             by = b"SCORE"
         else:
             raise CommandError(SYNTAX)
