@@ -405,8 +405,10 @@ def memory_usage(ctx: Context, args: Args) -> Reply:
 
 def _size(value: object, samples: int) -> int:
     """Bytes of an object and of what it holds, from the first `samples` elements of each of its collections."""
+    if value is None or isinstance(value, bool):
+        return 0  # there is only one of each
     size = sys.getsizeof(value)
-    if isinstance(value, (bytes, bytearray, int, float, str)) or value is None:
+    if isinstance(value, (bytes, bytearray, int, float, str)):
         return size
     if isinstance(value, dict):
         parts: list[object] = [part for pair in islice(value.items(), samples) for part in pair]
