@@ -155,6 +155,7 @@ def _load_cluster(config: Config, path: Path, source: random.Random) -> Cluster:
 
 
 async def _serve(server: Server, parent_alive: int | None) -> None:
+    server.heed(("SIGTERM",) if parent_alive is not None else ("SIGTERM", "SIGINT"))
     await server.start()
     # Requests make no cycles, so the collector has little to find but all data to walk: let it look seldom, and not at
     # what is there from the start.
@@ -163,7 +164,7 @@ async def _serve(server: Server, parent_alive: int | None) -> None:
     gc.set_threshold(50_000, 20, 100)
     if parent_alive is not None:
         server.loop.add_reader(parent_alive, server.shut_down)
-    await server.run(("SIGTERM",) if parent_alive is not None else ("SIGTERM", "SIGINT"))
+    await server.run()
 
 
 def _pidfile(config: Config) -> str:

@@ -104,11 +104,15 @@ class Server:
             os.chmod(path, permissions)
         self._listeners.append(listener)
 
-    async def run(self, signals: Sequence[str] = ("SIGTERM", "SIGINT")) -> None:
-        """Serve until shut down, as by one of these signals."""
+    def heed(self, signals: Sequence[str]) -> None:
+        """Shut down in order at these signals, where the system has them. To be called before `start`, which says that
+        the node is ready: from then on somebody may end it."""
         for name in signals:
             if hasattr(signal, name):
                 self._on_signal(getattr(signal, name))
+
+    async def run(self) -> None:
+        """Serve until shut down."""
         await self._stopped.wait()
         await self._end()
 
