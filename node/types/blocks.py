@@ -105,7 +105,10 @@ def packed_form(elements: list[bytes]) -> bytes | None:
 
 
 def remove_from(block: list[bytes], value: bytes, count: int, from_tail: bool) -> int:
-    """Remove up to `count` elements that are `value`. How many went."""
+    """Remove up to `count` elements that are `value`, of which there is one at least. How many went."""
+    if count == 1 and not from_tail:
+        del block[block.index(value)]
+        return 1
     places = [at for at, element in enumerate(block) if element == value]
     chosen = places[-count:] if from_tail else places[:count]
     if len(chosen) == 1:

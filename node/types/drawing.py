@@ -128,6 +128,7 @@ class Drawable:
 def shuffle_front(items: list[Any], count: int, random: RandomSource) -> None:
     """Make the first `count` items a random choice of all, in random order. `count` is at most their number."""
     size = len(items)
+    fraction = random.random
     for at in range(count):
-        other = at + random.randrange(size - at)
+        other = at + int(fraction() * (size - at))
         items[at], items[other] = items[other], items[at]

@@ -12,7 +12,7 @@ Where blocks begin and end, and when a list is a listpack or a quicklist, follow
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate, chain, islice
 
 from node.types.blocks import (
@@ -143,20 +143,18 @@ class List:
         if self.blocks[0].size <= size_max // 2 and self.count <= count_max // 2:
             self._become_listpack()
 
-    def _edit(self, change: Callable[[list[bytes]], int]) -> int:
-        """Change the elements of a listpack as a whole. Returns what `change` returns."""
-        block: list[bytes] = self.elements() if self.packed is not None else self.blocks[0]
-        result = change(block)
-        self.count = len(block)
-        self.size = LISTPACK_OVERHEAD + sum(map(entry_size, block))
-        if self.packed is not None:
-            self._keep(block)
-        return result
+    def _edited(self) -> list[bytes]:
+        """The elements of a listpack, to be changed and given to `_keep`."""
+        return self.elements() if self.packed is not None else self.blocks[0]
 
-    def _keep(self, elements: list[bytes]) -> None:
-        """Be a listpack of these elements."""
-        self.packed = packed_form(elements)
-        self.blocks = _NO_BLOCKS if self.packed is not None else [Block(elements, self.size)]
+    def _keep(self, elements: list[bytes], grown: int) -> None:
+        """Be a listpack of these elements, which take so many bytes more than the list did."""
+        self.count = len(elements)
+        self.size += grown
+        if self.packed is not None:
+            self.packed = packed_form(elements)
+            if self.packed is None:
+                self.blocks = [Block(elements, self.size)]
 
     # Both ends ----------------------------------------------------------------------------------------------------
 
@@ -257,11 +255,11 @@ class List:
         if not count:
             return
         if self.fill is None:
-            def change(block: list[bytes]) -> int:
-                del block[slice(0, count) if head else slice(len(block) - count, None)]
-                return 0
-
-            self._edit(change)
+            elements = self._edited()
+            part = slice(0, count) if head else slice(len(elements) - count, None)
+            shrunk = sum(map(entry_size, elements[part]))
+            del elements[part]
+            self._keep(elements, -shrunk)
             return
         self._ends = None
         self.count -= count
@@ -326,11 +324,10 @@ class List:
     def replace(self, index: int, value: bytes, limits: ListLimits) -> None:
         """Put `value` in place of the element at `index`, 0 to count - 1. `grow` was asked before."""
         if self.fill is None:
-            def change(block: list[bytes]) -> int:
-                block[index] = value
-                return 0
-
-            self._edit(change)
+            elements = self._edited()
+            grown = entry_size(value) - entry_size(elements[index])
+            elements[index] = value
+            self._keep(elements, grown)
             return
         at, offset = self._locate(index)
         block = self.blocks[at]
@@ -344,15 +341,11 @@ class List:
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
         """Put `value` beside the first `pivot`; False when there is none. `grow` was asked before. O(N)."""
         if self.fill is None:
-            elements: list[bytes] = self.elements() if self.packed is not None else self.blocks[0]
+            elements = self._edited()
             if pivot not in elements:
                 return False
-
-            def change(block: list[bytes]) -> int:
-                block.insert(block.index(pivot) + after, value)
-                return 0
-
-            self._edit(change)
+            elements.insert(elements.index(pivot) + after, value)
+            self._keep(elements, entry_size(value))
             return True
         for at, block in enumerate(self.blocks):
             if pivot in block:
@@ -418,12 +411,14 @@ class List:
         if self.loaded:
             self.settle(limits)
         left = abs(count) or self.count
-        if self.fill is None:
-            if value not in (self.elements() if self.packed is not None else self.blocks[0]):
-                return 0
-            return self._edit(lambda block: remove_from(block, value, left, count < 0))
-        gone = 0
         size = entry_size(value)
+        gone = 0
+        if self.fill is None:
+            elements = self._edited()
+            if value in elements:
+                gone = remove_from(elements, value, left, count < 0)
+                self._keep(elements, -gone * size)
+            return gone
         places = range(len(self.blocks) - 1, -1, -1) if count < 0 else range(len(self.blocks))
         for at in places:
             block = self.blocks[at]
