@@ -167,7 +167,8 @@ def xadd(ctx: Context, args: Args) -> Reply:
             ctx.node.observe(ctx.database, "xtrim", key)
         told = options.exactly(args, stream)
     if ctx.node.propagates:
-        ctx.propagate(*told[:at], text, *told[at + 1 :])
+        definite = options is not None and options.number is not None and not options.any_sequence
+        ctx.propagate(*told[:at], args[at] if definite else text, *told[at + 1 :])
     return text
 
 

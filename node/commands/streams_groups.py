@@ -100,6 +100,8 @@ def xgroup_create(ctx: Context, args: Args) -> Reply:
     stream = ctx.write_as(key, Stream)
     if stream is None and not make:
         raise CommandError(_NO_KEY)
+    if len(args) > 8:
+        raise wrong_subcommand(args)
     newest = 0 if stream is None else stream.last_id
     last_id = newest if args[4] == b"$" else stream_id(args[4])
     if stream is None:

@@ -18,7 +18,7 @@ from node.commands.streams_common import (
 from node.errors import SYNTAX, WRONG_TYPE, CommandError
 from node.numbers import LLONG_MAX, parse_int
 from node.registry import Args, Flag, Group, KeySpec
-from node.resp import NULL_ARRAY, ByName, EncodedArray, Reply, bulk, encode2, encode3, encoded_array
+from node.resp import NULL_ARRAY, ByName, EncodedArray, Reply, encoded_array
 from node.types.stream import Stream
 from node.types.stream_groups import Consumer, ConsumerGroup
 from node.types.stream_id import ID_MAX, format_id
@@ -165,7 +165,7 @@ def serve(ctx: Context, reading: Reading) -> ByName | None:
     return found or None
 
 
-def _serve_group(ctx: Context, reading: Reading, key: bytes, after: int) -> EncodedArray | None:
+def _serve_group(ctx: Context, reading: Reading, key: bytes, after: int) -> EncodedArray | list[Reply] | None:
     """One stream of an XREADGROUP: the consumer's history, or what its group was not given; None when there is none."""
     assert reading.group is not None
     stream = ctx.write_as(key, Stream)
@@ -209,22 +209,21 @@ def _deliver(
         tell_group_id(ctx, names, group)
 
 
-def _history(ctx: Context, stream: Stream, consumer: Consumer, after: int, count: int) -> EncodedArray:
+def _history(ctx: Context, stream: Stream, consumer: Consumer, after: int, count: int) -> list[Reply]:
     """What a consumer has not acknowledged, from behind `after` on. Each counts as delivered once more."""
-    found: list[bytes] = []
-    null = encode3(NULL_ARRAY) if ctx.client.resp == 3 else encode2(NULL_ARRAY)
+    found: list[Reply] = []
     for number in consumer.pending.ids_from(after + 1):
         shown = stream.show_one(number, render)
         if shown is None:
-            shown = encoded_array((bulk(format_id(number)), null))
+            found.append([format_id(number), NULL_ARRAY])
         else:
             delivery = consumer.pending.entries[number]
             delivery.time_ms = ctx.now_ms
             delivery.count += 1
-        found.append(shown)
+            found.append(EncodedArray(shown))
         if len(found) == count:
             break
-    return encoded_array(found)
+    return found
 
 
 def _read(ctx: Context, args: Args, grouped: bool) -> Reply:

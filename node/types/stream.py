@@ -340,8 +340,9 @@ class Stream:
     # Progress of groups -------------------------------------------------------------------------------------------
 
     def has_marks_from(self, start: int) -> bool:
-        """Whether an entry with an id from `start` on was deleted: what was added behind it can not be counted."""
-        return bool(self.length and self.max_deleted_id and start <= self.max_deleted_id)
+        """Whether a gap among the entries lies behind `start`, so that what follows can not be counted."""
+        deleted = self.max_deleted_id
+        return bool(self.length and deleted and self.first_id <= deleted and start <= deleted)
 
     def position_of(self, number: int) -> int:
         """How many entries were added up to this id, or UNKNOWN."""
