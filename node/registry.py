@@ -77,11 +77,13 @@ class KeySpec:
     first_at: int = 1
     notes: str = ""
     incomplete: bool = False
+    unknown: bool = False
+    """Where the keys are can not be told from the request's shape; the command's `find_keys` may know."""
 
     def positions(self, args: Args) -> list[int]:
         """Indices of the keys in `args`; [] where this spec finds none. CommandError when a key count is nonsense."""
         begin = self._begin(args)
-        if begin is None or begin >= len(args):
+        if self.unknown or begin is None or begin >= len(args):
             return []
         if self.count_at is not None:
             return self._counted(args, begin)

@@ -198,7 +198,7 @@ def _shown(size: int, length: int, number: int) -> bytes:
     complexity="N/A",
 )
 def pfselftest(ctx: Context, args: Args) -> Reply:
-    """Sparse and dense ones must agree on every register, and on a number that is right to within six standard errors."""
+    """Sparse and dense ones agree on every register, and on a number that is right within six standard errors."""
     sparse, dense = hll.empty(), hll.empty()
     hll.to_dense(dense)
     for number in range(1, 1001):

@@ -33,7 +33,7 @@ def key_range(command: Command) -> tuple[int, int, int]:
     """First key, last key and step, as COMMAND told them before there were key specs; zeros where they can't say."""
     first, last, step, previous = 0, 0, 0, 0
     for spec in command.keys:
-        if spec.keyword or spec.count_at is not None or (previous and previous != spec.begin - 1):
+        if spec.unknown or spec.keyword or spec.count_at is not None or (previous and previous != spec.begin - 1):
             continue
         first = first or spec.begin
         previous = last = spec.begin + spec.last if spec.last >= 0 else spec.last
@@ -48,6 +48,9 @@ def described_spec(spec: KeySpec) -> dict[bytes, object]:
         names.append("incomplete")
     told: dict[bytes, object] = {b"notes": spec.notes.encode()} if spec.notes else {}
     told[b"flags"] = OrderedSet(names)
+    if spec.unknown:
+        told[b"begin_search"] = told[b"find_keys"] = {b"type": b"unknown", b"spec": {}}
+        return told
     if spec.keyword:
         where: dict[bytes, object] = {b"keyword": spec.keyword.encode(), b"startfrom": spec.begin}
         told[b"begin_search"] = {b"type": b"keyword", b"spec": where}

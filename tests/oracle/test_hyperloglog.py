@@ -204,7 +204,8 @@ def _covering(runs: list[bytes]) -> bytes:
 
 
 _damaged = st.lists(_runs, max_size=30).map(lambda runs: b"HYLL\x01\0\0\0" + bytes(7) + b"\x80" + b"".join(runs))
-_whole = st.lists(st.one_of(_runs, st.integers(0x80, 0xFF).map(lambda code: bytes((code,)))), max_size=60).map(_covering)
+_value_runs = st.integers(0x80, 0xFF).map(lambda code: bytes((code,)))
+_whole = st.lists(st.one_of(_runs, _value_runs), max_size=60).map(_covering)
 _keys = st.sampled_from(["a", "b", "c"])
 _elements = st.lists(st.binary(max_size=12), max_size=30)
 _requests = st.one_of(
