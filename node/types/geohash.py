@@ -216,7 +216,8 @@ def _bounds(shape: Shape) -> _Area:
     width, height = shape.half_size_m
     up = height / _EARTH_RADIUS_M / _RADIANS
     edge = latitude - up if latitude < 0 else latitude + up
-    aside = width / _EARTH_RADIUS_M / math.cos(edge * _RADIANS) / _RADIANS
+    narrowing = math.cos(edge * _RADIANS) if math.isfinite(edge) else math.nan
+    aside = width / _EARTH_RADIUS_M / narrowing / _RADIANS
     return _Area(longitude - aside, longitude + aside, latitude - up, latitude + up)
 
 
@@ -237,7 +238,12 @@ def _step_for(reach_m: float, latitude: float) -> int:
 def _neighbour(cell: Cell, east: int, north: int) -> Cell:
     column, row = _column_and_row(cell.bits)
     mask = (1 << cell.step) - 1
-    return Cell(_spread(row + north & mask) | _spread(column + east & mask) << 1, cell.step)
+    # On the very edge of the map a cell lies outside of the grid, and comes back only in the direction of a step.
+    if east:
+        column = column + east & mask
+    if north:
+        row = row + north & mask
+    return Cell(_spread(row) | _spread(column) << 1, cell.step)
 
 
 _AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -245,12 +251,12 @@ _AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (
 
 
 def _reaches(cell: Cell, bounds: _Area) -> bool:
-    """Whether the cells around this one reach as far as the bounds in each direction."""
-    return (
-        _area(_neighbour(cell, 0, 1)).north >= bounds.north
-        and _area(_neighbour(cell, 0, -1)).south <= bounds.south
-        and _area(_neighbour(cell, 1, 0)).east >= bounds.east
-        and _area(_neighbour(cell, -1, 0)).west <= bounds.west
+    """Whether the cells around this one reach as far as the bounds in each direction (NaN, for no bound, is reached)."""
+    return not (
+        _area(_neighbour(cell, 0, 1)).north < bounds.north
+        or _area(_neighbour(cell, 0, -1)).south > bounds.south
+        or _area(_neighbour(cell, 1, 0)).east < bounds.east
+        or _area(_neighbour(cell, -1, 0)).west > bounds.west
     )
 
 
