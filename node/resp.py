@@ -29,7 +29,7 @@ Handlers return plain Python values and this module decides how each looks on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from node.errors import CommandError
@@ -161,6 +161,27 @@ _BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
 """Formatting a reply costs more than sticking three strings together."""
 
 
+_BREAKS_AND_HEADS: Final = [b"\r\n$%d\r\n" % size for size in range(1024)]
+_MANY: Final = 8
+"""From so many on, looking whether all are bulk strings pays."""
+
+
+def _bulks(values: Collection[Any]) -> bytes | None:
+    """Bulk strings with a line break before each and none behind the last; None when not all values are short bytes.
+
+    Half the time of a call for each: LRANGE and its kin reply with hundreds.
+    """
+    if set(map(type, values)) != {bytes}:
+        return None
+    parts = [b""] * (2 * len(values))
+    try:
+        parts[::2] = [_BREAKS_AND_HEADS[size] for size in map(len, values)]
+    except IndexError:
+        return None
+    parts[1::2] = values
+    return b"".join(parts)
+
+
 class _Integers(dict[int, bytes]):
     """Encoded integers: the small ones are there, others are made when asked for. Faster to ask than a function."""
 
@@ -219,7 +240,9 @@ def _several2(value: Several) -> bytes:
     return b"".join([encode2(item) for item in value])
 
 
-def _array2(value: Iterable[Any]) -> bytes:
+def _array2(value: Collection[Any]) -> bytes:
+    if len(value) >= _MANY and (body := _bulks(value)) is not None:
+        return b"*%d%b\r\n" % (len(value), body)
     parts = [encode2(item) for item in value]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
@@ -241,7 +264,9 @@ def _several3(value: Several) -> bytes:
     return b"".join([encode3(item) for item in value])
 
 
-def _array3(value: Iterable[Any]) -> bytes:
+def _array3(value: Collection[Any]) -> bytes:
+    if len(value) >= _MANY and (body := _bulks(value)) is not None:
+        return b"*%d%b\r\n" % (len(value), body)
     parts = [encode3(item) for item in value]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
@@ -256,7 +281,9 @@ def _by_name3(value: ByName) -> bytes:
     return b"%%%d\r\n%b" % (len(value), b"".join(parts))
 
 
-def _set3(value: Iterable[Any]) -> bytes:
+def _set3(value: Collection[Any]) -> bytes:
+    if len(value) >= _MANY and (body := _bulks(value)) is not None:
+        return b"~%d%b\r\n" % (len(value), body)
     parts = [encode3(item) for item in value]
     return b"~%d\r\n%b" % (len(parts), b"".join(parts))
 

@@ -176,3 +176,20 @@ def test_another_reader_reads_what_was_written(value: Any) -> None:
         read = reader.gets()
         assert _same(read, _as_read(value, protocol)), (protocol, read)
         assert not reader.has_data()
+
+
+@pytest.mark.parametrize("kind", [list, tuple, resp.OrderedSet, set, Pairs])
+@pytest.mark.parametrize(
+    "odd", [b"", b"x" * 1023, b"x" * 1024, 5, None, "OK", [b"a", b"b"], resp.encoded_array([b"$1\r\na\r\n"])]
+)
+def test_many_bulk_strings_look_as_few_do(kind: Any, odd: Any) -> None:
+    """Long arrays of short bulk strings are encoded another way than one value after the other."""
+    if kind is set and isinstance(odd, list):
+        odd = b"a"
+    values = [b"%d" % number * (number % 9) for number in range(15)]
+    whole = kind([*values, odd])
+    flat = [*whole]
+    assert encode2(whole) == b"*%d\r\n" % len(flat) + b"".join(map(encode2, flat))
+    if kind is not Pairs:
+        mark = b"~" if kind in (set, resp.OrderedSet) else b"*"
+        assert encode3(whole) == mark + b"%d\r\n" % len(flat) + b"".join(map(encode3, flat))
