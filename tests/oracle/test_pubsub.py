@@ -88,9 +88,9 @@ STORIES = {
     "transactions": """
         A2: MULTI | SUBSCRIBE a | EXEC
         A2: GET x | UNSUBSCRIBE
-        A2: MULTI | SUBSCRIBE a b | GET x | UNSUBSCRIBE | EXEC
+        A2: MULTI | SUBSCRIBE a b | GET x | UNSUBSCRIBE b a | EXEC
         A3: MULTI | SUBSCRIBE a b | GET x | EXEC
-        A3: GET x | MULTI | UNSUBSCRIBE | PING | EXEC
+        A3: GET x | MULTI | UNSUBSCRIBE a b | PING | EXEC
         P2: MULTI | PUBLISH a x | PUBSUB NUMSUB a | EXEC
         B2: SUBSCRIBE a
         P2: MULTI | PUBLISH a x | PUBLISH a y | DISCARD | MULTI | PUBLISH a z | EXEC
