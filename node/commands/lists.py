@@ -66,16 +66,17 @@ def _push(ctx: Context, args: Args, head: bool, found: List | None) -> int:
         found = List()
         ctx.set(key, found)
     found.push(args[2:], head, ctx.node.config)
-    ctx.modified("lpush" if head else "rpush", key)
-    if len(args) > 3:
-        ctx.dirty += len(args) - 3
+    ctx.dirty += len(args) - 2
+    if ctx.observers:
+        ctx.node.observe(ctx.database, _EVENTS_OF_PUSH[head], key)
     return found.count
 
 
 def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) -> None:
     """`count` elements were taken from one end of the list at `key`: tell, and remove an empty list."""
-    ctx.modified("lpop" if head else "rpop", key)
-    ctx.dirty += count - 1
+    ctx.dirty += count
+    if ctx.observers:
+        ctx.node.observe(ctx.database, _EVENTS_OF_POP[head], key)
     if not found.count or found.fill is not None:
         _removed_from(ctx, key, found)
 
@@ -86,7 +87,7 @@ def _removed_from(ctx: Context, key: bytes, found: List) -> None:
         found.shrink(ctx.node.config)
         return
     ctx.discard(key)
-    if ctx.node.observers:
+    if ctx.observers:
         ctx.node.observe(ctx.database, "del", key)
 
 
@@ -102,7 +103,7 @@ def moved(ctx: Context, source: bytes, destination: bytes, from_head: bool, to_h
         given_list = List()
         ctx.set(destination, given_list)
     given_list.push([value], to_head, limits)
-    if ctx.node.observers:
+    if ctx.observers:
         ctx.node.observe(ctx.database, _EVENTS_OF_PUSH[to_head], destination)
     taken_from(ctx, source, taken_list, from_head, 1)
     return value

@@ -50,7 +50,7 @@ def _emptied(ctx: Context, key: bytes, found: Set) -> None:
     if not found.is_empty:
         return
     ctx.discard(key)
-    if ctx.node.observers:
+    if ctx.observers:
         ctx.node.observe(ctx.database, "del", key)
 
 
@@ -240,7 +240,7 @@ def _spop_many(ctx: Context, args: Args) -> Reply:
     if count >= len(found):
         members = found.members()
         ctx.discard(key)
-        if ctx.node.observers:
+        if ctx.observers:
             ctx.node.observe(ctx.database, "del", key)
         ctx.propagate(b"UNLINK" if config.lazyfree_lazy_server_del else b"DEL", key)
     else:

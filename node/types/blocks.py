@@ -18,7 +18,7 @@ _SIZE_LIMITS = (4096, 8192, 16384, 32768, 65536)
 _SAFE_SIZE = 8192
 _NO_LIMIT = 1 << 62
 _INTEGER_DIGITS_MAX = 20
-_ABOVE_INTEGERS = b":"
+ABOVE_INTEGERS = b":"
 
 
 class ListLimits(Protocol):
@@ -56,7 +56,7 @@ def exceeds(fill: int, size: int, count: int) -> bool:
 def entry_size(element: bytes) -> int:
     """The bytes that an element takes in a listpack."""
     size = len(element)
-    if size <= _INTEGER_DIGITS_MAX and element < _ABOVE_INTEGERS:
+    if size <= _INTEGER_DIGITS_MAX and element < ABOVE_INTEGERS:
         number = parse_int(element)
         if number is not None:
             return _integer_size(number)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from itertools import accumulate, chain, islice
 
 from node.types.blocks import (
+    ABOVE_INTEGERS,
     ESTIMATE,
     LISTPACK_OVERHEAD,
     PACKED_MAX,
@@ -172,14 +173,16 @@ class List:
         size_max, count_max = ROOM[fill]
         block = blocks[0 if head else -1] if blocks else None
         for value in values:
-            if block is None or block.size + len(value) + ESTIMATE > size_max or len(block) >= count_max:
+            size = len(value)
+            if block is None or block.size + size + ESTIMATE > size_max or len(block) >= count_max:
                 block = Block(size=LISTPACK_OVERHEAD)
                 blocks.insert(0 if head else len(blocks), block)
             if head:
                 block.insert(0, value)
             else:
                 block.append(value)
-            block.size += entry_size(value)
+            # the usual text, for which a call would cost more than all the rest
+            block.size += size + 2 if size < 64 and value >= ABOVE_INTEGERS else entry_size(value)
 
     def _push_small(self, values: list[bytes], head: bool) -> None:
         packed = self.packed
