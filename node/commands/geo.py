@@ -1,4 +1,4 @@
-"""Commands: places in sorted sets (https://redis.io/docs/data-types/geospatial/). `types/geohash` does the arithmetic."""
+"""Commands: places in sorted sets (https://redis.io/docs/data-types/geospatial/). `types/geohash` computes."""
 
 from __future__ import annotations
 

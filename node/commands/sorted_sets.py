@@ -441,7 +441,7 @@ def zscan(ctx: Context, args: Args) -> Reply:
         cursor, members = ctx.database.scan_value(key, scores, cursor, count)
         written = format_double_17g
     else:
-        cursor, members = 0, found.ascending()[0]
+        cursor, members = 0, found.members(0, len(found))
         written = format_double
     if matches is not None:
         members = [member for member in members if matches(member)]

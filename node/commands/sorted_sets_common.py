@@ -169,4 +169,3 @@ def popped_from(ctx: Context, key: bytes, found: ZSet, highest: bool, count: int
     popped = pop(ctx, key, found, highest, count)
     ctx.propagate(b"ZPOPMAX" if highest else b"ZPOPMIN", key, b"%d" % len(popped))
     return [key, [list(one) for one in popped]]
-

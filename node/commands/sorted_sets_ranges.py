@@ -45,7 +45,7 @@ class _Options(NamedTuple):
 
 def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, stores: bool) -> _Options:
     """The options from args[at] on. by, reverse: None where an option may choose them. CommandError for bad ones."""
-    scored = False
+    scored = stores
     offset, limit = 0, -1
     while at < len(args):
         word = args[at].upper()
@@ -66,15 +66,13 @@ def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, s
     by = by or b"RANK"
     if limit != -1 and by == b"RANK":
         raise CommandError(_ONLY_WITH_LIMIT)
-    if scored and by == b"LEX":
+    if scored and by == b"LEX" and not stores:
         raise CommandError(_NO_SCORES_BY_LEX)
     return _Options(by, bool(reverse), scored, offset, limit)
 
 
-def _range(
-    ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options
-) -> tuple[list[bytes], list[float]] | None:
-    """Members and scores of a range, in the order asked for; None when there is no key.
+def _range(ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options) -> tuple[list[bytes], list[float]]:
+    """Members of a range in the order asked for, and their scores if asked for.
 
     low, high: the bounds as sent; a reversed range by score or bytes is sent from its high end. CommandError for bounds
     that are none, then for a key of another type.
@@ -84,7 +82,7 @@ def _range(
         first, last = integer(low), integer(high)
         found = ctx.read_as(key, ZSet)
         if found is None:
-            return None
+            return [], []
         start, stop = _ranks(first, last, len(found))
         if reverse:
             start, stop = len(found) - stop, len(found) - start
@@ -95,20 +93,20 @@ def _range(
             scores = score_range(low, high)
             found = ctx.read_as(key, ZSet)
             if found is None:
-                return None
+                return [], []
             start, stop = found.ranks_by_score(scores)
         else:
             texts = lex_range(low, high)
             found = ctx.read_as(key, ZSet)
             if found is None:
-                return None
+                return [], []
             start, stop = found.ranks_by_lex(texts)
         start, stop = _limited(start, stop, reverse, offset, limit)
-    members, scores_found = found.slice(start, stop)
+    members, their_scores = found.slice(start, stop) if options.scored else (found.members(start, stop), [])
     if reverse:
         members.reverse()
-        scores_found.reverse()
-    return members, scores_found
+        their_scores.reverse()
+    return members, their_scores
 
 
 def _ranks(first: int, last: int, size: int) -> tuple[int, int]:
@@ -132,10 +130,8 @@ def _limited(start: int, stop: int, reverse: bool, offset: int, limit: int) -> t
 def _reply(ctx: Context, args: Args, by: bytes | None, reverse: bool | None) -> Reply:
     """The reply of a command that reads a range."""
     options = _read_options(args, 4, by, reverse, stores=False)
-    found = _range(ctx, args[1], args[2], args[3], options)
-    if found is None:
-        return []
-    return with_scores(*found) if options.scored else found[0]
+    members, scores = _range(ctx, args[1], args[2], args[3], options)
+    return with_scores(members, scores) if options.scored else members
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -244,9 +240,8 @@ def zrevrangebylex(ctx: Context, args: Args) -> Reply:
 )
 def zrangestore(ctx: Context, args: Args) -> Reply:
     options = _read_options(args, 5, None, None, stores=True)
-    found = _range(ctx, args[2], args[3], args[4], options)
-    scores = {} if found is None else dict(zip(*found, strict=True))
-    return store(ctx, args[1], "zrangestore", scores)
+    members, scores = _range(ctx, args[2], args[3], args[4], options)
+    return store(ctx, args[1], "zrangestore", dict(zip(members, scores, strict=True)))
 
 
 # Counting -------------------------------------------------------------------------------------------------------------

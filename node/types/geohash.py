@@ -118,9 +118,7 @@ def decode(score: float) -> Place:
     area = _area(Cell(_bits_of(score), STEP_MAX))
     longitude = (area.west + area.east) / 2
     latitude = (area.south + area.north) / 2
-    return Place(
-        max(-LONGITUDE_MAX, min(longitude, LONGITUDE_MAX)), max(-LATITUDE_MAX, min(latitude, LATITUDE_MAX))
-    )
+    return Place(max(-LONGITUDE_MAX, min(longitude, LONGITUDE_MAX)), max(-LATITUDE_MAX, min(latitude, LATITUDE_MAX)))
 
 
 def to_text(score: float) -> bytes:
@@ -251,7 +249,7 @@ _AROUND = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (
 
 
 def _reaches(cell: Cell, bounds: _Area) -> bool:
-    """Whether the cells around this one reach as far as the bounds in each direction (NaN, for no bound, is reached)."""
+    """Whether the cells around this one reach the bounds in each direction (NaN, no bound, is reached)."""
     return not (
         _area(_neighbour(cell, 0, 1)).north < bounds.north
         or _area(_neighbour(cell, 0, -1)).south > bounds.south

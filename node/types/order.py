@@ -1,13 +1,14 @@
 """Members in order of score, then of bytes: what finds ranks and ranges of a big sorted set in O(log N).
 
-Redis has a skiplist. Here the order is cut into blocks of some hundred members, each two plain lists (scores and
-members side by side), so that searching and moving within a block is done by C code. Which block is found by its last
-entry; how many members stand before it is told by a Fenwick tree over the sizes of the blocks, which is built when
-first asked for and lost when a block is split or joined, once in some hundred changes.
+Redis has a skiplist. Here the order is cut into blocks of some hundred members, each an array of scores and a list of
+members side by side, so that searching and moving within a block is done by C code in a few kilobytes of memory. Which
+block is told by the last entries of all; how many members stand before it by a Fenwick tree over the sizes of the
+blocks, which is built when first asked for and lost when a block is split or joined, once in some hundred changes.
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ LOAD = 512
 _SPLIT_ABOVE = LOAD * 2
 _JOIN_BELOW = LOAD // 2
 
-Bisect = Callable[[list[Any], Any], int]
+Bisect = Callable[[Any, Any], int]
 
 
 class Order:
@@ -32,9 +33,9 @@ class Order:
         entries = sorted(zip(scores.values(), scores, strict=True))
         self.size = len(entries)
         chunks = [entries[at : at + LOAD] for at in range(0, len(entries), LOAD)] or [[]]
-        self._scores = [[score for score, _ in chunk] for chunk in chunks]
+        self._scores = [array("d", [score for score, _ in chunk]) for chunk in chunks]
         self._members = [[member for _, member in chunk] for chunk in chunks]
-        self._last_scores = [block[-1] for block in self._scores if block]
+        self._last_scores = array("d", [block[-1] for block in self._scores if block])
         self._last_members = [block[-1] for block in self._members if block]
         self._tree: list[int] | None = None
 
@@ -47,8 +48,8 @@ class Order:
         at = bisect_left(last_scores, score)
         if at == len(last_scores):
             if at == 0:
-                self._scores, self._members = [[score]], [[member]]
-                self._last_scores, self._last_members = [score], [member]
+                self._scores, self._members = [array("d", (score,))], [[member]]
+                self._last_scores, self._last_members = array("d", (score,)), [member]
                 return
             at -= 1
             scores, members = self._scores[at], self._members[at]
@@ -91,7 +92,7 @@ class Order:
                 self._last_scores[at] = scores[-1]
                 self._last_members[at] = members[-1]
             else:
-                self._last_scores, self._last_members, self._tree = [], [], None
+                self._last_scores, self._last_members, self._tree = array("d"), [], None
 
     def remove_range(self, start: int, stop: int) -> list[bytes]:
         """Take out the members of ranks `start` up to `stop` (not included), and return them in order."""
@@ -129,7 +130,7 @@ class Order:
         elif len(self._scores) > 1:
             del self._scores[at], self._members[at], self._last_scores[at], self._last_members[at]
         else:
-            self._last_scores, self._last_members = [], []
+            self._last_scores, self._last_members = array("d"), []
 
     def _split(self, at: int) -> None:
         scores, members = self._scores[at], self._members[at]
@@ -171,25 +172,35 @@ class Order:
         bisect: Bisect = bisect_right if or_equal else bisect_left
         return self._below(bisect, self._last_members, self._members, member)
 
-    def _below(self, bisect: Bisect, lasts: list[Any], blocks: list[Any], bound: Any) -> int:
+    def _below(self, bisect: Bisect, lasts: Any, blocks: list[Any], bound: Any) -> int:
         at = bisect(lasts, bound)
         if at == len(lasts):
             return self.size
         return self._before(at) + bisect(blocks[at], bound)
 
-    def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
-        """Members and their scores of the ranks `start` up to `stop` (not included), 0 <= start <= stop <= size."""
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """Members of the ranks `start` up to `stop` (not included), 0 <= start <= stop <= size."""
         if start >= stop:
-            return [], []
+            return []
         at, offset = self._at_rank(start)
-        end = offset + stop - start
-        members, scores = self._members[at][offset:end], self._scores[at][offset:end]
         wanted = stop - start
+        members = self._members[at][offset : offset + wanted]
         while len(members) < wanted:
             at += 1
-            rest = wanted - len(members)
-            members += self._members[at][:rest]
-            scores += self._scores[at][:rest]
+            members += self._members[at][: wanted - len(members)]
+        return members
+
+    def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """Like `members`, with their scores."""
+        members = self.members(start, stop)
+        if not members:
+            return members, []
+        at, offset = self._at_rank(start)
+        wanted = stop - start
+        scores: list[float] = self._scores[at][offset : offset + wanted].tolist()
+        while len(scores) < wanted:
+            at += 1
+            scores += self._scores[at][: wanted - len(scores)]
         return members, scores
 
     def random_members(self, count: int, random: RandomSource) -> list[bytes]:

@@ -198,6 +198,11 @@ class ZSet:
         scores.frombytes(packed[:size])
         return (packed[size + 1 : -1].split(b"\0") if size else []), scores
 
+    def _packed_members(self, packed: bytes) -> list[bytes]:
+        """Members in order."""
+        count = self._count
+        return packed[count * _SCORE_BYTES + 1 : -1].split(b"\0") if count else []
+
     def _repack(self, members: list[bytes], scores: array[float]) -> None:
         """Be these members, which are in order; they were packed before, so they can be."""
         self._packed = scores.tobytes() + b"\0".join((b"", *members, b""))
@@ -219,8 +224,10 @@ class ZSet:
         if place == count:
             names = b"%b%b\0" % (names, member)
         else:
-            others = names.split(b"\0", place + 1)
-            rest = others[-1]
+            if place * 2 < count:
+                rest = names.split(b"\0", place + 1)[-1]
+            else:
+                rest = names[len(names.rsplit(b"\0", count - place + 1)[0]) + 1 :]
             if scores[place] == score:
                 for other in rest[:-1].split(b"\0"):
                     if place == count or scores[place] != score or other > member:
@@ -332,8 +339,15 @@ class ZSet:
             order = self._order = Order(self._scores)
         return order
 
+    def members(self, start: int, stop: int) -> list[bytes]:
+        """Members of the ranks `start` up to `stop` (not included), 0 <= start <= stop <= size."""
+        packed = self._packed
+        if packed is None:
+            return self._ordered().members(start, stop)
+        return self._packed_members(packed)[start:stop]
+
     def slice(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
-        """Members and their scores of the ranks `start` up to `stop` (not included), 0 <= start <= stop <= size."""
+        """Like `members`, with their scores."""
         packed = self._packed
         if packed is None:
             return self._ordered().slice(start, stop)
@@ -374,7 +388,7 @@ class ZSet:
         if wanted.is_empty:
             return 0, 0
         if not self.skiplist:
-            return _walked(self.ascending()[0], wanted)
+            return _walked(self.members(0, len(self)), wanted)
         order = self._ordered()
         low, high = wanted
         start = 0 if low.infinite else order.lexically_below(low.member, low.excluded)
@@ -386,16 +400,20 @@ class ZSet:
     def random_members(self, count: int, random: RandomSource) -> list[bytes]:
         """`count` members drawn one by one, so that a member may come again. O(1) each once there is an order."""
         size = len(self)
-        if size > _DRAWN_FROM_A_LIST_UP_TO and self._packed is None:
+        packed = self._packed
+        if packed is not None:
+            members = self._packed_members(packed)
+        elif size > _DRAWN_FROM_A_LIST_UP_TO:
             return self._ordered().random_members(count, random)
-        members = list(self.lookup())
+        else:
+            members = list(self._scores)
         return [members[random.randrange(size)] for _ in range(count)]
 
     def distinct_random_members(self, count: int, random: RandomSource) -> list[bytes]:
         """`count` different members in any order; all of them, from the highest down, when there are no more."""
         size = len(self)
         if count >= size:
-            return self.ascending()[0][::-1]
+            return self.members(0, size)[::-1]
         if count * 3 < size and size > _DRAWN_FROM_A_LIST_UP_TO:
             drawn: dict[bytes, None] = {}
             while len(drawn) < count:

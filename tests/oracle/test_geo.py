@@ -271,7 +271,8 @@ def test_searches_over_random_maps(judge: Judge, spread: str) -> None:
         if source.random() < 0.5:
             longitude, latitude = source.uniform(-180, 180), source.uniform(-85, 85)
             if source.random() < 0.2:
-                longitude, latitude = source.choice([-180.0, 180.0, 0.0]), source.choice([-85.0, 85.0, 0.0, 66.5, -80.5])
+                longitude = source.choice([-180.0, 180.0, 0.0])
+                latitude = source.choice([-85.0, 85.0, 0.0, 66.5, -80.5])
             start = ("FROMLONLAT", longitude, latitude)
         reach = 10 ** source.uniform(0, 4.5)
         shape: tuple[object, ...] = ("BYRADIUS", reach, "km")

@@ -735,13 +735,15 @@ def shortened(tree: Tree) -> Tree:
         return tree
     if tree.kind in "*~":
         return Tree(tree.kind, [shortened(item) for item in tree.value])
-    if tree.kind in "$," and b"." in tree.value or tree.kind in "$," and b"e" in tree.value:
+    if tree.kind in "$," and (b"." in tree.value or b"e" in tree.value):
         number = parse_double(tree.value)
         return tree if number is None else Tree(tree.kind, format_double(number))
     return tree
 
 
-def check(judge: Judge, *request: object, order: Callable[[Tree], Tree] | None = None, unlike: Unlike | None = None) -> Tree:
+def check(
+    judge: Judge, *request: object, order: Callable[[Tree], Tree] | None = None, unlike: Unlike | None = None
+) -> Tree:
     """`Judge.check` with numbers as 7.2 prints them."""
 
     def alike(tree: Tree) -> Tree:
@@ -768,7 +770,9 @@ def test_sorted_sets(judge: Judge, name: str) -> None:
     check_all(judge, TABLES[name], UNLIKE)
 
 
-@pytest.mark.parametrize("name", ["zrange", "by score", "by bytes", "zremrange", "zrangestore", "zpop", "look", "algebra"])
+@pytest.mark.parametrize(
+    "name", ["zrange", "by score", "by bytes", "zremrange", "zrangestore", "zpop", "look", "algebra"]
+)
 def test_skiplists_answer_alike(judge: Judge, name: str) -> None:
     judge.begin(zset_max_listpack_entries="0")
     lines = [line for line in TABLES[name].splitlines() if " mixed " not in line]
