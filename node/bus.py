@@ -175,7 +175,7 @@ class Bus:
 
     def tick(self, now_ms: int) -> None:
         """Ten times a second."""
-        self._cluster.set_offset(self._node.replication.offset)
+        self.carry_out(self._cluster.set_offset(self._node.replication.offset, now_ms))
         limit = self._cluster.settings.link_sendbuf_limit
         if limit:
             for link in list(self._links.values()):

@@ -9,6 +9,7 @@ from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.registry import KEY_ACCESS_DELETE, KEY_ACCESS_UPDATE, KEY_OVERWRITE, KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
 from node.types.string import STRING_TYPES, StringValue, compact, text_of
+from node.types.xxh3 import hex_digest
 
 group = Group("string")
 
@@ -20,6 +21,7 @@ _KEY_GETEX = (KeySpec("RW access update", notes="RW and UPDATE because it change
 _KEY_NEW = (KeySpec("OW insert"),)
 
 _REPLICA = int(Unusual.REPLICA)
+_DIGEST_SIZE = 16
 
 
 def _found(ctx: Context, key: bytes) -> bytes | None:
@@ -87,13 +89,13 @@ def mget(ctx: Context, args: Args) -> Reply:
 
 
 class _SetOptions:
-    """What stands behind SET's and GETEX's fixed arguments."""
+    """What stands behind SET's and GETEX's fixed arguments. match: what stands behind IFEQ and its kin."""
 
-    __slots__ = ("amount", "condition", "get", "keep_ttl", "persist", "unit")
+    __slots__ = ("amount", "condition", "get", "keep_ttl", "match", "persist", "unit")
 
     def __init__(self, args: Args, first: int, words: frozenset[bytes]) -> None:
         """CommandError (syntax error) for a word that is not in `words`, or that does not go with another."""
-        unit = amount = condition = b""
+        unit = amount = condition = match = b""
         get = keep_ttl = persist = False
         at, size = first, len(args)
         while at < size:
@@ -108,6 +110,11 @@ class _SetOptions:
                 at += 1
             elif word == b"GET":
                 get = True
+            elif word in COMPARISONS:
+                if at == size or condition:
+                    raise CommandError(SYNTAX)
+                condition, match = word, args[at]
+                at += 1
             elif word == b"NX" or word == b"XX":
                 if condition and condition != word:
                     raise CommandError(SYNTAX)
@@ -118,16 +125,36 @@ class _SetOptions:
                 keep_ttl = keep_ttl or word == b"KEEPTTL"
                 persist = persist or word == b"PERSIST"
         self.unit, self.amount, self.condition = unit, amount, condition
-        self.get, self.keep_ttl, self.persist = get, keep_ttl, persist
+        self.get, self.keep_ttl, self.persist, self.match = get, keep_ttl, persist, match
 
 
-_SET_WORDS = EXPIRY_UNITS | {b"NX", b"XX", b"GET", b"KEEPTTL"}
+COMPARISONS = frozenset((b"IFEQ", b"IFNE", b"IFDEQ", b"IFDNE"))
+"""Conditions on the string that is there: equal or not, or its digest."""
+
+_SET_WORDS = EXPIRY_UNITS | COMPARISONS | {b"NX", b"XX", b"GET", b"KEEPTTL"}
 _GETEX_WORDS = EXPIRY_UNITS | {b"PERSIST"}
 
 
+def compares(ctx: Context, key: bytes, comparison: bytes, match: bytes) -> bool:
+    """Whether the string at `key` is as one of COMPARISONS says; none at all is not equal to anything.
+
+    CommandError for a key of another type, and for a digest that is none.
+    """
+    value = ctx.peek(key)
+    if value is not None and type(value) not in STRING_TYPES:
+        raise CommandError(WRONG_TYPE)
+    if comparison in (b"IFEQ", b"IFNE"):
+        equal = value is not None and text_of(value) == match
+    else:
+        if len(match) != _DIGEST_SIZE:
+            raise CommandError("ERR The digest must be exactly 16 hexadecimal characters")
+        equal = value is not None and hex_digest(text_of(value)) == match.lower()
+    return equal == (comparison in (b"IFEQ", b"IFDEQ"))
+
+
 @group.command(
-    "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | "
-    "PXAT unix-time-milliseconds | KEEPTTL]",
+    "SET key value [NX | XX | IFEQ ifeq-value | IFNE ifne-value | IFDEQ ifdeq-digest | IFDNE ifdne-digest] [GET] "
+    "[EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
     arity=-3,
     flags=_WRITE,
     keys=_KEY_SET,
@@ -138,6 +165,7 @@ _GETEX_WORDS = EXPIRY_UNITS | {b"PERSIST"}
         ("6.0.0", "Added the `KEEPTTL` option."),
         ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
         ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+        ("8.4.0", "Added the `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE` options."),
     ),
 )
 def set_(ctx: Context, args: Args) -> Reply:
@@ -161,11 +189,19 @@ def _set_with_options(ctx: Context, args: Args) -> Reply:
     key = args[1]
     deadline_ms = expiry_ms(options.unit, options.amount, ctx.now_ms, "set") if options.unit else None
     reply: Reply = _found(ctx, key) if options.get else OK
-    if options.condition and (ctx.peek(key) is None) != (options.condition == b"NX"):
+    compared = options.condition in COMPARISONS
+    if compared:
+        holds = compares(ctx, key, options.condition, options.match)
+    else:
+        holds = not options.condition or (ctx.peek(key) is None) == (options.condition == b"NX")
+    if not holds:
         return reply if options.get else None
     _store(ctx, key, args[2], deadline_ms, keep_ttl=options.keep_ttl)
     if deadline_ms is not None:
         ctx.propagate(b"SET", key, args[2], b"PXAT", b"%d" % deadline_ms)
+    elif compared:
+        # Replicas may be too old for the condition, and need not look again.
+        ctx.propagate(b"SET", key, args[2], *([b"KEEPTTL"] if options.keep_ttl else []))
     elif options.get:
         ctx.propagate(*args[:3], *(arg for arg in args[3:] if arg.upper() != b"GET"))
     return reply

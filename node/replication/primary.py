@@ -230,6 +230,7 @@ class PrimarySide:
         peer.acked_ms = self._node.now_ms
         self._node.gate.acknowledge(peer.client.id, peer.acked_offset)
         self.refresh()
+        self._replication.begin()
 
     def _let_go(self, peer: Peer) -> None:
         """End the connection of one who wanted the payload only, when it has read it. repl-timeout sees to the rest."""

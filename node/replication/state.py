@@ -101,6 +101,12 @@ class Replication:
         if self._pending:
             self._hand_over()
 
+    def begin(self) -> None:
+        """A replica is in sync. A stream in which nothing has come yet begins with a PING: a replica at offset 0 is not
+        shown to a cluster's clients, since it may have no data."""
+        if self.feeding and not self.offset and self.following is None:
+            self._append(_PING)
+
     def forward(self, data: bytes) -> None:
         """On a replica: the primary's stream went on with these bytes, which were applied. `flush` hands them on."""
         self._append(data)

@@ -120,7 +120,7 @@ class Drawable:
             names = list(entries)
             name = names[random.randrange(len(names))]
         else:
-            name = self._urn_of(entries).take(random)
+            name = (self._urn or self._urn_of(entries)).take(random)
         del entries[name]
         return name
 

@@ -935,20 +935,22 @@ REQUESTS = st.one_of(
 )  # fmt: skip
 
 
-def _lags(tree: Tree) -> Tree:
-    """Without lags: Valkey's are not Redis 7.2's; without consumers: 7.0 has fewer. Their deliveries are compared."""
-    tree = timeless(tree)
+_UNSURE = (b"lag", b"entries-read", b"consumers")
+"""Valkey's lags are not Redis 7.2's, and Redis 7.0 has fewer consumers; their deliveries are compared."""
+
+
+def _sure(tree: Tree) -> Tree:
+    """Without times and without `_UNSURE`."""
+    return _without_unsure(timeless(tree))
+
+
+def _without_unsure(tree: Tree) -> Tree:
     if tree.value is None or tree.kind not in "*%":
         return tree
-    if tree.kind == "%":
-        return Tree("%", [(name, _lags(value)) for name, value in tree.value if name.value not in _UNSURE])
     items: list[Any] = tree.value
-    if items and isinstance(items[0], tuple) and not isinstance(items[0], Tree):
-        return Tree("*", [(name, _lags(value)) for name, value in items if name.value not in _UNSURE])
-    return Tree("*", [_lags(item) for item in items])
-
-
-_UNSURE = (b"lag", b"entries-read", b"consumers", b"consumers")
+    if items and not isinstance(items[0], Tree):
+        return Tree(tree.kind, [(name, _without_unsure(value)) for name, value in items if name.value not in _UNSURE])
+    return Tree(tree.kind, [_without_unsure(item) for item in items])
 
 
 @pytest.mark.parametrize("entries", [3, 100])
@@ -958,14 +960,19 @@ def test_sequences(judge: Judge, entries: int) -> None:
         max_examples=max(1, EXAMPLES // 4),
         deadline=None,
         database=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(st.lists(REQUESTS, min_size=100, max_size=200))
     def sequence(requests: list[tuple[object, ...]]) -> None:
         judge.begin(stream_node_max_entries=str(entries))
         for request in requests:
-            judge.check(*request, order=_lags)
+            if judge.kind == "redis" and request[0] == "XSETID":
+                continue  # 7.0 does not look at deleted ids
+            if judge.kind == "redis" and request[1] == "CREATECONSUMER":
+                judge.both(*request)  # 7.0 has no consumer yet that asked and got nothing
+            else:
+                judge.check(*request, order=_sure)
         for key in ("s", "r", "t"):
             judge.check("XRANGE", key, "-", "+")
 
