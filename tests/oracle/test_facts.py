@@ -24,6 +24,7 @@ UNLIKE: dict[tuple[str, str, str], str] = {
     ("redis", "psetex", "deprecated"): "deprecated in the documents of 7.2",
     ("valkey", "*", "deprecated"): "Valkey deprecates none of these",
     ("valkey", "set", "history"): "Valkey 8.1 added IFEQ",
+    ("redis", "set", "history"): "Redis 8.4 added IFEQ, IFNE, IFDEQ, IFDNE",
     ("valkey", "append", "complexity"): "Valkey does not call itself Redis",
 }
 """By server, command and fact: why ours differs."""
