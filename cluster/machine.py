@@ -161,9 +161,16 @@ class Cluster(Core):
         self.out.reassess = True
         return self._finish(now_ms)
 
-    def set_offset(self, offset: int) -> None:
-        """The replication offset that messages carry from now on, bytes."""
+    def set_offset(self, offset: int, now_ms: int) -> list[Effect]:
+        """The replication offset that messages carry from now on, bytes.
+
+        Clients are not shown a replica at offset 0, which may have nothing yet: that it has data is told at once.
+        """
+        has_data_now = self.myself.is_replica and not self.offset and bool(offset)
         self.offset = offset
+        if has_data_now:
+            self.gossip.broadcast_pong(now_ms)
+        return self._finish(now_ms)
 
     def publish(self, channel: bytes, message: bytes, sharded: bool) -> list[Effect]:
         """Tell the other nodes, or with `sharded` those of this shard, of a PUBLISH done here."""
