@@ -197,7 +197,7 @@ class Executor:
         return reply
 
     def _call_queued(self, command: Command, args: Args) -> Reply:
-        """`_call` for EXEC, in whose reply an error is one element."""
+        """`_call` where an error is one of several replies: in EXEC, or with messages behind it."""
         try:
             return self._call(command, args)
         except CommandError as error:
@@ -207,7 +207,7 @@ class Executor:
     def _call_subscribed(self, client: Client, command: Command, args: Args) -> Reply:
         """Run the request of a client that listens to channels: what it tells itself stands behind the reply."""
         with self._node.pubsub.holding(client) as messages:
-            reply = self._call(command, args)
+            reply = self._call_queued(command, args)
         if client.unusual & _REPLY_OFF:
             reply = only_messages(reply)
         if messages and isinstance(reply, Deferred):

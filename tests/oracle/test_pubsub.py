@@ -1,6 +1,6 @@
 """Pub/sub over sockets: several clients say the same to a real server and to ours, and each must hear the same.
 
-A story is a table. `A2: SUBSCRIBE a | PING` lets the client A, which speaks RESP2, send two requests in one chunk; after
+A story is a table. `A2: SUBSCRIBE a | PING` lets the client A, who speaks RESP2, send two requests in one chunk; after
 each line everything that came to any client is compared. Clients come into being where they are first named.
 """
 
