@@ -189,3 +189,26 @@ def test_a_slot_that_moves_away_takes_its_clients_along() -> None:
     redis.node.blocking.recheck()
     assert isinstance(waiting.value, CommandError)
     assert waiting.value.code == "CLUSTERDOWN"
+
+
+def test_sorted_sets_wait_too(redis: Harness) -> None:
+    lowest = Caller(redis).wait("BZPOPMIN", "a", "z", 0)
+    highest = Caller(redis).wait("BZPOPMAX", "z", 0)
+    several = Caller(redis).wait("BZMPOP", 0, 1, "z", "MIN", "COUNT", 5)
+    redis.run("ZADD", "z", 1, "one", 2, "two", 3, "three", 4, "four")
+    assert lowest.value == [b"z", b"one", 1.0]
+    assert highest.value == [b"z", b"four", 4.0]
+    assert several.value == [b"z", [[b"two", 2.0], [b"three", 3.0]]]
+    assert redis.run("EXISTS", "z") == 0
+
+
+def test_streams_wait_too(redis: Harness) -> None:
+    reading = Caller(redis).wait("XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+    redis.run("XADD", "s", "1-1", "f", "v")
+    assert redis.node.run(redis.client, [b"XLEN", b"s"]) == 1
+    assert reading.ready
+    redis.run("XGROUP", "CREATE", "s", "g", "$")
+    grouped = Caller(redis).wait("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", ">")
+    redis.run("XADD", "s", "2-1", "f", "v")
+    assert grouped.ready
+    assert redis.run("XPENDING", "s", "g")[0] == 1
