@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.oracle.oracle import SEED, Judge, Unlike
-from tests.oracle.test_sorted_sets import check, check_all
+from tests.oracle.scores import check, check_all
 from tests.oracle.wire import Tree
 
 SICILY = "GEOADD g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania 13.583333 37.316667 Agrigento"
