@@ -154,11 +154,12 @@ def xadd(ctx: Context, args: Args) -> Reply:
         raise CommandError(WRONG_TYPE)
     fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
     number = _checked_id(ctx, stream, options)
-    if sum(map(len, fields)) + sum(map(len, values)) > NODE_BYTES_MAX:
+    size = sum(map(len, args[at + 1 :]))
+    if size > NODE_BYTES_MAX:
         raise CommandError("ERR Elements are too large to be stored")
     if found is None:
         ctx.set(key, stream)
-    stream.append(number, fields, values, ctx.node.config)
+    stream.append(number, fields, values, size, ctx.node.config)
     text = format_id(number)
     ctx.modified("xadd", key)
     told = args

@@ -52,9 +52,8 @@ def _int_entry(v: int) -> bytes:
     return b"\xf4" + v.to_bytes(8, "little", signed=True) + b"\x09"
 
 
-def int_entry(value: int) -> bytes:
-    """One integer of a listpack: its encoding, its data and its tail."""
-    return _int_entry(value)
+int_entry = _int_entry
+"""One integer of a listpack: its encoding, its data and its tail."""
 
 
 def text_entry(item: bytes) -> bytes:

@@ -140,11 +140,11 @@ class Stream:
         number = now_ms << 64
         return number if number > self.last_id else self.last_id + 1
 
-    def append(self, number: int, fields: list[bytes], values: list[bytes], limits: StreamLimits) -> None:
-        """Add an entry. Its id must be above last_id, its fields and values within NODE_BYTES_MAX together."""
+    def append(self, number: int, fields: list[bytes], values: list[bytes], size: int, limits: StreamLimits) -> None:
+        """Add an entry. Its id must be above last_id; size: bytes of fields and values, at most NODE_BYTES_MAX."""
         nodes = self._nodes
         node = nodes[-1] if nodes else None
-        if node is None or not self._has_room(node, fields, values, limits):
+        if node is None or not self._has_room(node, size, limits):
             if node is not None and node.fields == fields:
                 node = Node(number, node.fields, node.head)
             else:
@@ -157,14 +157,15 @@ class Stream:
         if self.length == 1:
             self.first_id = number
 
-    def _has_room(self, node: Node, fields: list[bytes], values: list[bytes], limits: StreamLimits) -> bool:
+    @staticmethod
+    def _has_room(node: Node, size: int, limits: StreamLimits) -> bool:
         most = limits.stream_node_max_entries
         if most and len(node.offsets) >= most:
             return False
         most = limits.stream_node_max_bytes
         if not 0 < most <= NODE_BYTES_MAX:
             most = NODE_BYTES_MAX
-        return node.size() + sum(map(len, fields)) + sum(map(len, values)) < most
+        return node.size() + size < most
 
     # Removing -----------------------------------------------------------------------------------------------------
 

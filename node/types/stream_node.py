@@ -22,6 +22,7 @@ Render = Callable[[int, list[bytes]], bytes]
 DELETED = 1
 SAME_FIELDS = 2
 
+_SMALL = [int_entry(number) for number in range(128)]
 _AROUND = 7
 """Bytes of a listpack beside its elements."""
 _SIGN = 1 << 63
@@ -112,17 +113,19 @@ class Node:
         first = self.first
         body = self.body
         self.offsets.append(len(body))
-        ms = _signed((number >> MS_SHIFT) - (first >> MS_SHIFT))
-        sequence = _signed((number & SEQUENCE_MASK) - (first & SEQUENCE_MASK))
-        size = len(fields)
+        ms = (number >> MS_SHIFT) - (first >> MS_SHIFT)
+        sequence = (number & SEQUENCE_MASK) - (first & SEQUENCE_MASK)
+        ms_entry = _SMALL[ms] if 0 <= ms < 128 else int_entry(_signed(ms))
+        sequence_entry = _SMALL[sequence] if 0 <= sequence < 128 else int_entry(_signed(sequence))
         if fields == self.fields:
-            parts = [b"\x02\x01", int_entry(ms), int_entry(sequence), *map(text_entry, values), int_entry(size + 3)]
+            value = text_entry(values[0]) if len(values) == 1 else b"".join(map(text_entry, values))
+            body += b"\x02\x01" + ms_entry + sequence_entry + value + int_entry(len(values) + 3)
         else:
-            parts = [b"\x00\x01", int_entry(ms), int_entry(sequence), int_entry(size)]
+            parts = [b"\x00\x01", ms_entry, sequence_entry, int_entry(len(fields))]
             for field, value in zip(fields, values, strict=True):
                 parts += (text_entry(field), text_entry(value))
-            parts.append(int_entry(size * 2 + 4))
-        body += b"".join(parts)
+            parts.append(int_entry(len(fields) * 2 + 4))
+            body += b"".join(parts)
         self.count += 1
         if self.shown is not None:
             self.shown.append(None)

@@ -784,7 +784,7 @@ def test_lag(judge: Judge) -> None:
         run(judge, LAG)
     else:
         judge.check_all("XADD s 1 a 1\nXGROUP CREATE s g 0\nXINFO GROUPS s\nXREADGROUP GROUP g c NOACK STREAMS s >")
-        assert judge.check("XINFO GROUPS s".split()[0], "GROUPS", "s").value
+        judge.check("XLEN", "s")
 
 
 def test_consumers_that_got_nothing(judge: Judge) -> None:
@@ -902,6 +902,7 @@ def _maybe(*words_: object) -> st.SearchStrategy[tuple[object, ...]]:
     return st.sampled_from([(), tuple(words_)])
 
 
+_unread = st.just(">")
 _new = st.integers(1, 30).map(lambda ms: f"{ms}-*")
 REQUESTS = st.one_of(
     _command("XADD", _keys, st.one_of(st.just(()), _trims), st.one_of(_new, _new, _ids), _pairs),
@@ -919,7 +920,7 @@ REQUESTS = st.one_of(
     _command("XGROUP CREATECONSUMER", _keys, _groups, _names),
     _command("XGROUP DELCONSUMER", _keys, _groups, _names),
     _command("XREADGROUP GROUP", _groups, _names, _maybe("COUNT", 2), _maybe("NOACK"), st.just("STREAMS"), _keys, _ids),
-    _command("XREADGROUP GROUP g", _names, _maybe("COUNT", 2), _maybe("NOACK"), st.just("STREAMS"), _keys, st.just(">")),
+    _command("XREADGROUP GROUP g", _names, _maybe("COUNT", 2), _maybe("NOACK"), st.just("STREAMS"), _keys, _unread),
     _command("XACK", _keys, _groups, _ids, _maybe("2-0", "4-0")),
     _command("XPENDING", _keys, _groups),
     _command("XPENDING", _keys, _groups, _bounds, _bounds, _counts, st.one_of(st.just(()), _names)),
