@@ -48,7 +48,7 @@ def rich_stream() -> Stream:
     stream.append(ms(26) + 5, [b"a", b"b"], [b"-1", b"x" * 70], 80, Limits())
     for number in (3, 4, 25):
         assert stream.delete(ms(number))
-    group = stream.groups["g".encode()] = ConsumerGroup(ms(9), 9)
+    group = stream.groups[b"g"] = ConsumerGroup(ms(9), 9)
     for name, active_ms in ((b"c", 5000), (b"never", -1)):
         group.consumers[name] = Consumer(name, 6000, active_ms)
     for number in (2, 3, 9):
@@ -103,10 +103,13 @@ def test_bounds() -> None:
 # Entries --------------------------------------------------------------------------------------------------------------
 
 
+_STEPS = ["add", "add", "add", "delete", "short", "old"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 7),
-    st.lists(st.tuples(st.sampled_from("add add add delete short old".split()), st.integers(0, 40)), max_size=80),
+    st.lists(st.tuples(st.sampled_from(_STEPS), st.integers(0, 40)), max_size=80),
     st.booleans(),
 )
 def test_a_stream_is_a_sorted_list(entries_max: int, steps: list[tuple[str, int]], whole: bool) -> None:
