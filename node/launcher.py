@@ -28,7 +28,7 @@ from gossip.ids import BUS_PORT_OFFSET, Address
 from node.config_file import ConfigFileError
 from node.files import InUse, lock, write_atomically
 from node.probe import Probe
-from node.process import read_config, run_node
+from node.process import node_command, read_config, run_node
 
 READY_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
@@ -67,6 +67,8 @@ class Child:
     planned: PlannedNode
     folder: Path
     pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    """Where a system has no fork."""
     restart_at: float = 0.0
 
     @property
@@ -233,7 +235,9 @@ class Launcher:
     def _start(self, child: Child) -> None:
         arguments = self._arguments(child)
         if not hasattr(os, "fork"):
-            child.pid = subprocess.Popen([sys.executable, "-m", "hashslot", "node", *arguments]).pid
+            command, environment = node_command(arguments)
+            child.process = subprocess.Popen(command, env=environment)
+            child.pid = child.process.pid
             return
         sys.stdout.flush()
         # Held back until the child has its own handlers and the parent knows the child.
@@ -313,13 +317,7 @@ class Launcher:
     def _ended(self) -> list[tuple[Child, str]]:
         ended = []
         for child in self.children:
-            if not child.pid:
-                continue
-            try:
-                pid, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:
-                pid, status = child.pid, 0
-            if pid:
+            if child.pid and (status := _exit_code(child)) is not None:
                 ended.append((child, _shown_status(status)))
         return ended
 
@@ -369,7 +367,16 @@ def _signal(pid: int, number: int) -> None:
         return
 
 
+def _exit_code(child: Child) -> int | None:
+    """The exit status of a node's process, negative for the signal that killed it; None while it runs."""
+    if child.process is not None:
+        return child.process.poll()
+    try:
+        pid, status = os.waitpid(child.pid, os.WNOHANG)
+    except ChildProcessError:
+        return 0
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
 def _shown_status(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit status {os.waitstatus_to_exitcode(status)}"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

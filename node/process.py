@@ -86,9 +86,14 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
 
 def _restart(arguments: Sequence[str]) -> None:
     """Become a new process of the same node (DEBUG RESTART). Its locks and sockets end with this one."""
+    command, environment = node_command(arguments)
+    os.execve(command[0], command, environment)
+
+
+def node_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of a new process that runs a node, installed or in a checkout."""
     floors = str(Path(__file__).resolve().parent.parent)
-    command = [sys.executable, "-m", "node.cli", "node", *arguments]
-    os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": floors})
+    return [sys.executable, "-m", "node.cli", "node", *arguments], {**os.environ, "PYTHONPATH": floors}
 
 
 def _prepare(config: Config, arguments: Sequence[str]) -> tuple[Server, IO[str] | None]:
