@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hashslot")
 
 _REPLY_OFF = int(Unusual.REPLY_OFF)
+_SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _CONGESTED_BYTES = 64 * 1024
 
 _LONG_NS = 200_000
@@ -126,6 +127,8 @@ class Connection(asyncio.Protocol):
         began_ns = time_ns()
         node = self._node
         node.context.now_ms = self.client.last_seen_ms = began_ns // 1_000_000
+        if node.context.now_ms >= node.fields_due_ms:
+            node.expire_fields()
         stats = node.stats
         stats.net_input_bytes += len(data)
         stats.total_reads_processed += 1
@@ -307,7 +310,8 @@ class Connection(asyncio.Protocol):
             self._check_output()
         timeout_s = self._node.config.timeout
         idle_ms = now_ms - client.last_seen_ms
-        if timeout_s and idle_ms > timeout_s * 1000 and not client.is_replica and self._waits_for is None:
+        may_be_idle = client.is_replica or client.unusual & _SUBSCRIBED or self._waits_for is not None
+        if timeout_s and idle_ms > timeout_s * 1000 and not may_be_idle:
             log.info("Closing idle client")
             self.abort()
 
@@ -324,6 +328,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; unsent output is dropped."""
         self.client.closing = True
+        self._congested = False
         self._transport.abort()
 
     def close_in_order(self) -> None:

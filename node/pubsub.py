@@ -179,6 +179,8 @@ class PubSub:
         count = 0
         for client in tuple(clients):
             count += 1
+            if client.closing:
+                continue
             if client.resp == 3:
                 data = in3 = in3 or encode3(message)
             else:

@@ -109,6 +109,19 @@ def test_connection_lost_forgets(client: Any) -> None:
     pubsub.close()
 
 
+def test_who_listens_may_be_idle(client: Any) -> None:
+    """`timeout` closes idle connections, but not those that wait for messages."""
+    with client.pubsub() as pubsub, client.client() as idle:
+        pubsub.subscribe("quiet")
+        next_message(pubsub)
+        number = idle.client_id()
+        client.config_set("timeout", 1)
+        until(lambda: client.client_list(client_id=[number]) == [], "closed")
+        client.config_set("timeout", 0)
+        assert client.publish("quiet", "still there") == 1
+        assert next_message(pubsub)["data"] == "still there"
+
+
 @pytest.mark.parametrize("protocol", [b"2", b"3"])
 def test_who_does_not_read_is_cut(server: ServerProcess, protocol: bytes) -> None:
     """Its unread messages count against its class, also in RESP3; the one who reads misses nothing."""
