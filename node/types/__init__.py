@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from node.types import string
 from node.types.blocks import ListLimits
 from node.types.hash import Hash, HashLimits
+from node.types.json import Json
 from node.types.list import List
 from node.types.set import Set, SetLimits
 from node.types.stream import Stream, StreamLimits
@@ -32,6 +33,7 @@ class Kind:
 
 STRING = Kind("string", lambda value, limits: string.encoding(value), string.copy, lambda value: 1)
 HASH = Kind("hash", Hash.encoding, Hash.copy, len)
+JSON = Kind("ReJSON-RL", Json.encoding, Json.copy, Json.parts)
 LIST = Kind("list", List.encoding, List.copy, len)
 SET = Kind("set", Set.encoding, Set.copy, len)
 STREAM = Kind("stream", Stream.encoding, Stream.copy, Stream.parts)
@@ -42,6 +44,7 @@ KINDS: dict[type, Kind] = {
     int: STRING,
     bytearray: STRING,
     Hash: HASH,
+    Json: JSON,
     List: LIST,
     Set: SET,
     Stream: STREAM,

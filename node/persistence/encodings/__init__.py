@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from node.persistence.encodings import hashes, lists, sets, streams, strings, zsets
+from node.persistence.encodings import hashes, json, lists, sets, streams, strings, zsets
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
 
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
     streams.ENCODING,
     hashes.ENCODING,
+    json.ENCODING,
     lists.ENCODING,
     sets.ENCODING,
     zsets.ENCODING,
@@ -30,7 +31,6 @@ for _encoding in ENCODINGS:
 
 _TYPE_NAMES: dict[int, str] = {
     6: "module value",
-    7: "module value",
     22: "hash with field expiry",
     23: "hash with field expiry",
     24: "hash with field expiry",
