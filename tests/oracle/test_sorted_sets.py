@@ -536,3 +536,21 @@ def test_zrandmember_draws_as_they_do(judge: Judge, size: int) -> None:
                 drawn = [item.value for item in ours.value][:: 2 if extra else 1]
             assert len(drawn) == abs(count)
             assert count < 0 or len(set(drawn)) == count
+
+
+@pytest.mark.parametrize("size", [1, 5, 128, 129, 1500])
+def test_payloads_are_taken_there(judge: Judge, size: int) -> None:
+    """Our DUMP restored by the real server: the same data in the same encoding."""
+    judge.ours.node.config.load("enable-debug-command", ["yes"])
+    judge.check("ZADD", "z", *[text for at in range(size) for text in (at / 4 - 50, f"member:{at}")])
+    judge.check("ZADD", "ends", "inf", "a", "-inf", "b", 1, "x" * (1 + size % 70))
+    for name in (b"z", b"ends"):
+        ours = judge.ours.run("DUMP", name)
+        assert isinstance(ours, bytes)
+        there = [b"RESTORE", b"copy:" + name, b"0", ours]
+        assert judge._real(*there) == Tree("+", b"OK")
+        assert judge._real(b"DEBUG", b"DIGEST-VALUE", name) == judge._real(b"DEBUG", b"DIGEST-VALUE", b"copy:" + name)
+        assert judge._real(b"OBJECT", b"ENCODING", name) == judge._real(b"OBJECT", b"ENCODING", b"copy:" + name)
+        theirs = judge._real(b"DUMP", b"copy:" + name).value
+        assert judge.ours.run("RESTORE", b"copy:" + name, 0, theirs) == "OK"
+    judge.same_state()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from node.types.zset import ZSet
 from tests.oracle.oracle import EXAMPLES, SEED, Judge
 from tests.oracle.scores import check
 
@@ -99,6 +100,12 @@ REQUESTS = [
 ]
 
 
+def _is_disordered(judge: Judge, key: str) -> bool:
+    """Whether it is a skiplist of several scores: where ranges by bytes begin is a matter of its random heights."""
+    value = judge.ours.client.database.keys_of(key.encode()).get(key.encode())
+    return isinstance(value, ZSet) and bool(value.skiplist) and len(set(value.lookup().values())) > 1
+
+
 @pytest.mark.parametrize("entries_max", ["128", "4"])
 def test_sequences(judge: Judge, entries_max: str) -> None:
     @seed(SEED)
@@ -113,7 +120,7 @@ def test_sequences(judge: Judge, entries_max: str) -> None:
     def run(sequence: list[tuple[object, ...]]) -> None:
         judge.begin(zset_max_listpack_entries=entries_max)
         for request in sequence:
-            if entries_max == "128" or "LEX" not in str(request):
+            if not ("LEX" in str(request) and _is_disordered(judge, str(request[1]))):
                 check(judge, *request)
         judge.same_state()
 
