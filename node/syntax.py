@@ -37,8 +37,10 @@ _TYPES = {
 _INTEGER_NAMES = (
     "count cursor db destination-db index index1 index2 ttl frequency timeout protover client-id offset start end"
     " decrement len min-match-len numkeys numreplicas numlocal slot start-slot end-slot config-epoch port"
-    " cluster-bus-port version replicationid-offset samples stop rank num-matches limit"
+    " cluster-bus-port version replicationid-offset samples stop rank num-matches limit ms entries-read entries-added"
 )
+_SIGNS = {"=": "equal", "~": "approximately", "*": "auto-id", "$": "new-id"}
+"""Tokens that are no words, and what they are called."""
 _INTEGERS = frozenset(_INTEGER_NAMES.split())
 _INTEGER_INCREMENTS = frozenset(("INCRBY", "HINCRBY"))
 
@@ -136,7 +138,7 @@ class _Parser:
         elif following and following not in ends and following not in "[]<>|" and not _is_token(following):
             inner = self._word(ends)
         else:
-            return Argument(word.lower(), "pure-token", token=word)
+            return Argument(_SIGNS.get(word, word.lower()), "pure-token", token=word)
         if inner.token:
             inner = Argument(inner.name, "block", arguments=[inner])
         inner.token = word
@@ -167,13 +169,15 @@ class _Parser:
         return True
 
     def _type(self, word: str) -> str:
+        if word in ("start", "end") and self._syntax.startswith("X"):
+            return "string"  # Ids of streams.
         if word == "increment":
             return "integer" if self._syntax.partition(" ")[0] in _INTEGER_INCREMENTS else "double"
         return _TYPES.get(word) or ("integer" if word in _INTEGERS else "string")
 
 
 def _is_token(word: str) -> bool:
-    return word.upper() == word and any(letter.isalpha() for letter in word)
+    return word in _SIGNS or (word.upper() == word and any(letter.isalpha() for letter in word))
 
 
 def _group_name(parts: list[Argument]) -> str:
@@ -187,7 +191,7 @@ def _block(arguments: list[Argument]) -> Argument:
         raise ValueError("an empty group")
     name = "-".join(argument.name for argument in arguments[:2])
     first, *others = arguments
-    if first.token and first.type != "pure-token" and not any(other.token for other in others):
+    if first.token and not first.optional and first.type != "pure-token" and not any(other.token for other in others):
         # "LIMIT offset count": the token introduces them all.
         token, first.token = first.token, ""
         return Argument(name, "block", token, arguments=arguments)

@@ -210,7 +210,7 @@ def xdel(ctx: Context, args: Args) -> Reply:
 
 
 @group.command(
-    "XTRIM key <MAXLEN | MINID> [= | ~] threshold [LIMIT count]",
+    "XTRIM key < <MAXLEN | MINID> [= | ~] threshold [LIMIT count] >",
     arity=-4,
     flags=Flag.WRITE,
     keys=KEY_DELETE,
@@ -286,7 +286,7 @@ def xsetid(ctx: Context, args: Args) -> Reply:
     flags=Flag.READONLY | Flag.FAST,
     keys=KEY_LOOK,
     since="5.0.0",
-    summary="Return the number of messages in a stream.",
+    summary="Returns the number of messages in a stream.",
 )
 def xlen(ctx: Context, args: Args) -> Reply:
     stream = ctx.read_as(args[1], Stream)

@@ -238,42 +238,28 @@ def _read(ctx: Context, args: Args, grouped: bool) -> Reply:
     return ctx.block(reading.args, reading.keys, reading.block_ms, NULL_ARRAY)
 
 
-def _find_keys(args: Args) -> list[int]:
-    """Positions of the keys behind STREAMS, [] where there are none."""
-    at = 1
-    skipped = {b"BLOCK": 2, b"COUNT": 2, b"GROUP": 3, b"NOACK": 1}
-    while at < len(args) and args[at].upper() in skipped:
-        at += skipped[args[at].upper()]
-    first = at + 1
-    names = len(args) - first
-    if names < 2 or names & 1 or args[at].upper() != b"STREAMS":
-        return []
-    return list(range(first, first + names // 2))
-
-
 @group.command(
-    "XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
+    "XREAD [COUNT count] [BLOCK milliseconds] STREAMS <key [key ...] id [id ...]>",
     arity=-4,
-    flags=Flag.READONLY | Flag.BLOCKING,
+    flags=Flag.READONLY | Flag.BLOCKING | Flag.MOVABLEKEYS,
     keys=(KeySpec("RO access", begin=1, keyword="STREAMS", last=-1, limit=2),),
-    find_keys=_find_keys,
     since="5.0.0",
-    summary="Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is "
-    "available otherwise.",
+    summary="Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message "
+    "is available otherwise.",
     complexity="For each stream mentioned: O(N) with N being the number of elements being returned, it means "
-    "that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order "
-    "to serve the M clients blocked on the stream getting new data.",
+    "that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in "
+    "order to serve the M clients blocked on the stream getting new data.",
 )
 def xread(ctx: Context, args: Args) -> Reply:
     return _read(ctx, args, False)
 
 
 @group.command(
-    "XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
+    "XREADGROUP GROUP <group consumer> [COUNT count] [BLOCK milliseconds] [NOACK]"
+    " STREAMS <key [key ...] id [id ...]>",
     arity=-7,
-    flags=Flag.WRITE | Flag.BLOCKING,
+    flags=Flag.WRITE | Flag.BLOCKING | Flag.MOVABLEKEYS,
     keys=(KeySpec("RO access", begin=4, keyword="STREAMS", last=-1, limit=2),),
-    find_keys=_find_keys,
     since="5.0.0",
     summary="Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is "
     "available otherwise.",

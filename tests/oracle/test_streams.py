@@ -10,11 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from node.commands import GROUPS
+from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
+from tests.oracle.facts import declared, told
+from tests.oracle.facts import plain as facts_in
 from tests.oracle.oracle import EXAMPLES, SEED, Judge, Unlike, words
 from tests.oracle.streams import timeless
 from tests.oracle.told import compare_told
-from tests.oracle.wire import Tree
+from tests.oracle.wire import Tree, parse_whole
 
 TABLES = {
     "add": """
@@ -1068,3 +1072,65 @@ TOLD_SINCE_7_2_5 = """
 def test_replicas_are_told_how_far_a_group_has_come(servers: Servers) -> None:
     """Redis 7.0 tells it only with NOACK, so that its replicas lose count."""
     compare_told(servers, TOLD_SINCE_7_2_5, "valkey")
+
+
+# Facts ----------------------------------------------------------------------------------------------------------------
+
+COMMANDS = {
+    command.name: command
+    for group in GROUPS
+    if group.name == "stream"
+    for parent in group.commands
+    for command in (parent, *parent.subcommands.values())
+}
+_DIFFERENT_FACTS = {
+    ("redis", "xinfo|stream", "history"),
+    ("redis", "xinfo|consumers", "history"),
+    ("valkey", "xread", "complexity"),
+}
+"""Changed in 7.2, and forgotten by Valkey."""
+
+
+@pytest.mark.parametrize("kind", ["redis", "valkey"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_facts(servers: Servers, kind: str, name: str) -> None:
+    facts = told(servers.wire(kind, 3), name)
+    assert facts is not None
+    ours = declared(COMMANDS[name])
+    if kind == "redis":
+        del facts["summary"]  # in other words since 7.2
+    differences = {fact for fact, theirs in facts.items() if theirs != ours[fact]}
+    assert differences == {fact for server, one, fact in _DIFFERENT_FACTS if (server, one) == (kind, name)}
+
+
+def test_keys_of_requests(judge: Judge) -> None:
+    judge.check_all("""
+        COMMAND GETKEYS XADD k * a 1
+        COMMAND GETKEYS XREAD STREAMS a b 0 0
+        COMMAND GETKEYS XREAD COUNT 5 BLOCK 0 STREAMS STREAMS b 0 0
+        COMMAND GETKEYS XREAD COUNT STREAMS STREAMS a 0
+        COMMAND GETKEYS XREAD COUNT 1 STREAMS a b 0
+        COMMAND GETKEYS XREAD COUNT 1 STREAMS
+        COMMAND GETKEYS XREAD COUNT 1 BOGUS 0
+        COMMAND GETKEYS XREADGROUP GROUP STREAMS c STREAMS a b > >
+        COMMAND GETKEYS XREADGROUP GROUP g c NOACK COUNT 1 BLOCK 1 STREAMS a >
+        COMMAND GETKEYS XREADGROUP GROUP g c BOGUS STREAMS a >
+        COMMAND GETKEYS XGROUP CREATE k g 0
+        COMMAND GETKEYS XINFO STREAM k
+        COMMAND GETKEYS XCLAIM k g c 0 1
+    """)
+
+
+def _shape(argument: Any) -> tuple[Any, ...]:
+    """An argument of COMMAND DOCS without its name."""
+    flags = tuple(sorted(argument.get("flags", [])))
+    return argument["type"], argument.get("token", ""), flags, tuple(map(_shape, argument.get("arguments", [])))
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"xpending"}))
+def test_arguments(servers: Servers, name: str) -> None:
+    """As Valkey describes them (XPENDING's and XCLAIM's min-idle-time are of two types there)."""
+    request = [b"COMMAND", b"DOCS", name.encode()]
+    theirs = facts_in(servers.wire("valkey", 3).call(*request))[name].get("arguments", [])
+    ours = facts_in(parse_whole(Harness().wire(*request, protocol=3)))[name].get("arguments", [])
+    assert list(map(_shape, ours)) == list(map(_shape, theirs))
