@@ -10,6 +10,7 @@ Values are what `types/` defines: a string is `bytes`, `int` (when that is its c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from cluster.slots import key_slot
 from gossip.ids import RandomSource
 from gossip.messages import SLOT_COUNT
 from node.scan import Listings
+from node.types.hash import Hash
 
 Value = Any
 """`bytes | int | bytearray` or an instance of a class of `types/`."""
@@ -45,7 +47,7 @@ class Database:
     slots: one dict of keys a slot. expires: unix time in ms for the keys that have one.
     """
 
-    __slots__ = ("clustered", "expires", "index", "slots", "walkers", "_listings")
+    __slots__ = ("_due_fields", "_listings", "clustered", "expires", "index", "slots", "walkers")
 
     def __init__(self, index: int, clustered: bool) -> None:
         self.index = index
@@ -54,6 +56,8 @@ class Database:
         self.expires: dict[bytes, int] = {}
         self.walkers: list[Walker] = []
         self._listings = Listings()
+        self._due_fields: list[tuple[int, bytes]] = []
+        """A heap of (unix time in ms, key): when to look for expired fields in which hash."""
 
     def _empty(self) -> list[Keys]:
         return [{} for _ in range(SLOT_COUNT if self.clustered else 1)]
@@ -82,6 +86,37 @@ class Database:
             self.expires.pop(key, None)
         else:
             self.expires[key] = expire_at_ms
+        if type(value) is Hash and value.deadlines is not None:
+            self.track_fields(key, value)
+
+    # Fields of hashes that expire -----------------------------------------------------------------------------------
+
+    def track_fields(self, key: bytes, value: Hash) -> int | None:
+        """Remember when the next field of the hash at `key` expires. Returns that time (unix ms), None for never."""
+        deadlines = value.deadlines
+        next_ms = None if deadlines is None else deadlines.next_ms()
+        if deadlines is None or next_ms is None:
+            return None
+        if deadlines.announced_ms is None or next_ms < deadlines.announced_ms:
+            deadlines.announced_ms = next_ms
+            heappush(self._due_fields, (next_ms, key))
+        return next_ms
+
+    @property
+    def fields_due_ms(self) -> int | None:
+        """When there may next be an expired field, in unix ms; None for never."""
+        return self._due_fields[0][0] if self._due_fields else None
+
+    def next_expiring(self, now_ms: int) -> tuple[bytes, Hash] | None:
+        """A hash that is said to have an expired field by now; each is said once, until it is tracked again."""
+        queue = self._due_fields
+        while queue and queue[0][0] <= now_ms:
+            when_ms, key = heappop(queue)
+            value = self.keys_of(key).get(key)
+            if type(value) is Hash and value.deadlines is not None and value.deadlines.announced_ms == when_ms:
+                value.deadlines.announced_ms = None
+                return key, value
+        return None
 
     def clear(self) -> list[Keys]:
         """Drop everything. Returns the dicts that held it, so that the caller decides when to pay for freeing them."""
@@ -90,6 +125,7 @@ class Database:
         dropped = self.slots
         self.slots = self._empty()
         self.expires = {}
+        self._due_fields = []
         self._listings.clear()
         return dropped
 
@@ -99,6 +135,7 @@ class Database:
             walker.before_swap(self, other)
         self.slots, other.slots = other.slots, self.slots
         self.expires, other.expires = other.expires, self.expires
+        self._due_fields, other._due_fields = other._due_fields, self._due_fields
         self._listings.clear()
         other._listings.clear()
 

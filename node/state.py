@@ -26,11 +26,15 @@ from node.executor import Executor
 from node.gate import Deferred, ReplyGate
 from node.keyspace import Database, ExpirySweep, Keys
 from node.notifications import Notifications
+from node.numbers import LLONG_MAX
 from node.pubsub import PubSub
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
 from node.stats import Stats
 from node.transactions import Watches
+
+FIELDS_PER_TURN = 10_000
+"""How many fields of hashes one loop turn expires: some ten milliseconds."""
 
 COMMANDS = CommandTable(GROUPS)
 """Every command there is; its counters are the process's, which runs one node."""
@@ -171,6 +175,8 @@ class Node:
         """Stands for the node itself where it acts on its own: active expiry, DEBUG."""
         self.context = Context(self, self.myself, self.databases[0])
         self.context.now_ms = now_ms
+        self.fields_due_ms = LLONG_MAX
+        """When there may next be an expired field in a hash, in unix ms: nobody looks before that."""
         self.notifications = Notifications(self)
         self.access = AccessNotes(self)
         self.executor = Executor(self)
@@ -186,6 +192,8 @@ class Node:
     def set_time(self, now_ms: int) -> None:
         """A new loop turn begins."""
         self.context.now_ms = now_ms
+        if now_ms >= self.fields_due_ms:
+            self.expire_fields()
 
     def time_out_clients(self) -> None:
         """Somebody's time to wait may be over."""
@@ -321,9 +329,42 @@ class Node:
         for observer in self.observers:
             observer.changed(database, event, key)
 
+    def expire_fields(self) -> None:
+        """Remove the fields of hashes whose time has come, at the start of a loop turn: so nobody ever sees them.
+
+        Not on a replica, whose primary says HDEL, and at most so many in a turn; the others go in the next ones.
+        """
+        if not self.may_expire():
+            return
+        context, left = self.context, FIELDS_PER_TURN
+        context.client = self.myself
+        for database in self.databases:
+            while left > 0 and (found := database.next_expiring(self.now_ms)) is not None:
+                key, value = found
+                context.point_at(database, database.slot_of(key))
+                if context.write(key) is None:
+                    continue
+                gone = value.expire_due(self.now_ms, left)
+                left -= len(gone)
+                if gone:
+                    self.propagate(database, [b"HDEL", key, *gone])
+                    self.observe(database, "hexpired", key)
+                if value.fields:
+                    database.track_fields(key, value)
+                else:
+                    context.discard(key)
+                    self.observe(database, "del", key)
+        self.note_field_deadlines()
+
+    def note_field_deadlines(self) -> None:
+        """Databases were loaded, or fields removed: find out when there may next be an expired field."""
+        due = [database.fields_due_ms for database in self.databases]
+        self.fields_due_ms = min((ms for ms in due if ms is not None), default=LLONG_MAX)
+
     def sweep_expired(self, visits_max: int) -> int:
         """Active expiry: look at the next keys that have a deadline. Returns how many were removed."""
         removed = 0
+        self.note_field_deadlines()
         if not self.may_expire() or not self.debug.active_expire:
             return 0
         context = self.context

@@ -8,7 +8,8 @@ from node import errors
 from node.errors import CommandError
 from node.keyspace import Database
 from node.numbers import INT_MAX, INT_MIN, parse_int
-from node.persistence.options import EncodingLimits, SaveOptions
+from node.persistence.options import RDB_VERSION_FIELD_DEADLINES, EncodingLimits, SaveOptions
+from node.types.hash import Hash
 
 if TYPE_CHECKING:
     from node.context import Context
@@ -34,7 +35,14 @@ def save_options(node: Node) -> SaveOptions:
     """How values are written to payloads, by the settings of this node."""
     config = node.config
     limits = EncodingLimits(config.hash_max_listpack_entries, config.hash_max_listpack_value)
-    return SaveOptions(limits, compress=config.rdbcompression)
+    return SaveOptions(limits, compress=config.rdbcompression, version=RDB_VERSION_FIELD_DEADLINES)
+
+
+def track_fields(ctx: Context, key: bytes, found: Hash) -> None:
+    """Fields of the hash at `key` may expire earlier than before, or under another key."""
+    next_ms = ctx.database.track_fields(key, found)
+    if next_ms is not None and next_ms < ctx.node.fields_due_ms:
+        ctx.node.fields_due_ms = next_ms
 
 
 def removal_of(ctx: Context) -> bytes:

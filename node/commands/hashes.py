@@ -205,6 +205,8 @@ def hset(ctx: Context, args: Args) -> Reply:
         fields[args[2]] = args[3]
         ctx.dirty += 1
         if len(fields) == before:
+            if found.deadlines is not None:
+                found.persist((args[2],))
             return 0
         found.added(args[2])
         return 1
@@ -237,6 +239,8 @@ def _set_all(ctx: Context, args: Args) -> int:
     found = _opened(ctx, key)
     if len(args) == 4:
         created = int(_put(ctx, found, args[2], args[3]))
+        if found.deadlines is not None:
+            found.persist((args[2],))
         ctx.modified("hset", key)
         return created
     fields = found.fields
@@ -248,6 +252,8 @@ def _set_all(ctx: Context, args: Args) -> int:
         fields.update(zip(args[2::2], args[3::2], strict=True))
     if not found.table:
         found.wrote(args[2:], ctx.node.config)
+    if found.deadlines is not None:
+        found.persist(args[2::2])
     ctx.modified("hset", key)
     ctx.dirty += len(args) // 2 - 2
     return len(fields) - before
@@ -351,6 +357,9 @@ def hincrbyfloat(ctx: Context, args: Args) -> Reply:
     _put(ctx, found, field, text)
     ctx.modified("hincrbyfloat", key)
     ctx.propagate(b"HSET", key, field, text)
+    deadline_ms = found.deadline_of(field)
+    if deadline_ms is not None:
+        ctx.propagate(b"HPEXPIREAT", key, b"%d" % deadline_ms, b"FIELDS", b"1", field)  # which HSET has taken away
     return text
 
 

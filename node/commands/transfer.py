@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from node import errors
 from node.arguments import integer
-from node.commands.common import database_at, removal_of, save_options, small_integer
+from node.commands.common import database_at, removal_of, save_options, small_integer, track_fields
 from node.errors import CommandError
 from node.keyspace import Value
 from node.persistence.errors import PayloadError
@@ -15,6 +15,7 @@ from node.persistence.payload import restore as restore_value
 from node.registry import KEY_ACCESS_UPDATE, KEY_OVERWRITE, KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
 from node.types import copy_of
+from node.types.hash import Hash
 
 if TYPE_CHECKING:
     from node.context import Context
@@ -32,6 +33,9 @@ def store(ctx: Context, key: bytes, value: Value, deadline_ms: int | None) -> No
     ctx.set(key, value)
     if deadline_ms is not None:
         ctx.set_deadline(key, deadline_ms)
+    if type(value) is Hash and value.deadlines is not None:
+        value.deadlines.announced_ms = None
+        track_fields(ctx, key, value)
 
 
 @group.command(

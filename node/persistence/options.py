@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 RDB_VERSION = 11
 """The version of Redis 7.2, written unless a reader asks for less."""
 
+RDB_VERSION_FIELD_DEADLINES = 12
+"""The version of Redis 7.4, the first in which fields of hashes expire: for DUMP, and for replicas of our own kind."""
+
 RDB_VERSION_OLDEST_WRITTEN = 10
 """The version of Redis 7.0, the first with listpacks."""
 
@@ -35,14 +38,17 @@ DEFAULT_OPTIONS = SaveOptions()
 def rdb_version_for_replica(announced: str | None) -> int:
     """The RDB version to send to a replica that said `REPLCONF version <announced>`, or nothing (None).
 
-    Valkey 8 and later say their version; Redis says none, and Redis 7.0 refuses version 11, so silence means 10. A
-    text that is no version number counts as silence. Nothing we write to a replica differs between 10 and 11 but the
-    number in the header, for strings and hashes; sets and streams of version 11 have new types.
+    Nodes of our own kind say 7.2 or later and take what Redis 7.4 writes. Valkey 8 and later say their version, and
+    take no more than 11 (what is above is Redis's alone); Redis says none, and Redis 7.0 refuses version 11, so silence
+    means 10. A text that is no version number counts as silence. Nothing we write to a replica differs between 10 and
+    11 but the number in the header, for strings and hashes; sets and streams of version 11 have new types.
     """
     if announced is None:
         return RDB_VERSION_OLDEST_WRITTEN
     numbers = announced.split(".")
     if len(numbers) < 2 or not all(n.isascii() and n.isdigit() for n in numbers[:2]):
         return RDB_VERSION_OLDEST_WRITTEN
-    newer = (int(numbers[0]), int(numbers[1])) >= (7, 2)
-    return RDB_VERSION if newer else RDB_VERSION_OLDEST_WRITTEN
+    major, minor = int(numbers[0]), int(numbers[1])
+    if major == 7 and minor >= 2:
+        return RDB_VERSION_FIELD_DEADLINES
+    return RDB_VERSION if major > 7 else RDB_VERSION_OLDEST_WRITTEN

@@ -119,3 +119,191 @@ def test_replicas_are_told_of_strings_in_old_words(redis: Harness) -> None:
     seen = events(redis)
     redis.run("MSETEX", 2, "a", 1, "b", 2, "EX", 10)
     assert seen == [("set", b"a"), ("expire", b"a"), ("set", b"b"), ("expire", b"b")]
+
+
+# Fields of hashes that expire -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hash_(redis: Harness) -> Harness:
+    """A hash h of a, b and c."""
+    redis.run("HSET", "h", "a", 1, "b", 2, "c", 3)
+    return redis
+
+
+def test_fields_go_when_their_time_has_come(hash_: Harness) -> None:
+    assert hash_.run("HPEXPIRE", "h", 50, "FIELDS", 2, "a", "x") == [1, -2]
+    assert hash_.run("HPEXPIRE", "h", 80, "FIELDS", 1, "b") == [1]
+    hash_.advance(49)
+    assert hash_.run("HPTTL", "h", "FIELDS", 3, "a", "b", "c") == [1, 31, -1]
+    told = Told(hash_)
+    hash_.advance(1)
+    assert hash_.run("HGETALL", "h") == {b"b": b"2", b"c": b"3"}
+    hash_.advance(1000)
+    assert hash_.run("HLEN", "h") == 1
+    assert told.of(b"PING") == []
+    hash_.run("HPEXPIRE", "h", 5, "FIELDS", 1, "c")
+    hash_.advance(5)
+    assert hash_.run("EXISTS", "h") == 0
+
+
+def test_expiry_is_told(hash_: Harness) -> None:
+    told = Told(hash_)
+    start = hash_.node.now_ms
+    deadline = b"%d" % (start + 20)
+    expected = [[b"HPEXPIREAT", b"h", deadline, b"FIELDS", b"2", b"a", b"b"]]
+    assert told.of(b"HPEXPIRE", b"h", b"20", b"FIELDS", b"2", b"a", b"b") == expected
+    seen = events(hash_)
+    gone: list[list[bytes]] = []
+    hash_.node.replication.feed = lambda database, args: gone.append(list(args))  # type: ignore[method-assign]
+    hash_.advance(20)
+    assert gone == [[b"HDEL", b"h", b"a", b"b"]]
+    assert seen == [("hexpired", b"h")]
+
+
+@pytest.mark.parametrize("into", ["RENAME h other", "COPY h other", "MOVE h 1", "SWAPDB 0 1", "RESTORE"])
+def test_deadlines_go_with_the_hash(hash_: Harness, into: str) -> None:
+    hash_.run("HPEXPIRE", "h", 50, "FIELDS", 1, "a")
+    if into == "RESTORE":
+        payload = hash_.run("DUMP", "h")
+        hash_.run("DEL", "h")
+        hash_.run("RESTORE", "other", 0, payload)
+    else:
+        hash_.run(*into.split())
+    name = "other" if "other" in into or into == "RESTORE" else "h"
+    if name == "h":
+        hash_.run("SELECT", 1)
+    assert hash_.run("HPTTL", name, "FIELDS", 2, "a", "b") == [50, -1]
+    hash_.advance(50)
+    assert hash_.run("HKEYS", name) == [b"b", b"c"]
+    if into.startswith("COPY"):
+        assert hash_.run("HKEYS", "h") == [b"b", b"c"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "left"),
+    [
+        ("HSET h a 5", -1),
+        ("HSET h a 5 b 6", -1),
+        ("HMSET h a 5", -1),
+        ("HINCRBY h a 5", 100),
+        ("HINCRBYFLOAT h a 5", 100),
+        ("HSETNX h a 5", 100),
+        ("HSETEX h FIELDS 1 a 5", -1),
+        ("HSETEX h KEEPTTL FIELDS 1 a 5", 100),
+        ("HSETEX h PX 70 FIELDS 1 a 5", 70),
+        ("HGETEX h FIELDS 1 a", 100),
+        ("HGETEX h PX 60 FIELDS 1 a", 60),
+        ("HGETEX h PERSIST FIELDS 1 a", -1),
+        ("HPERSIST h FIELDS 1 a", -1),
+        ("HPEXPIRE h 50 LT FIELDS 1 a", 50),
+        ("HPEXPIRE h 50 GT FIELDS 1 a", 100),
+        ("HPEXPIRE h 50 NX FIELDS 1 a", 100),
+        ("HPEXPIRE h 50 XX FIELDS 1 a", 50),
+        ("HPEXPIRE h 0 FIELDS 1 a", -2),
+        ("HGETDEL h FIELDS 1 a", -2),
+        ("HDEL h a", -2),
+    ],
+)
+@pytest.mark.parametrize("entries_max", ["512", "1"])
+def test_what_becomes_of_a_deadline(request_: str, left: int, entries_max: str) -> None:
+    redis = Harness(settings={"hash-max-listpack-entries": entries_max})
+    redis.run("HSET", "h", "a", 1, "b", 2)
+    redis.run("HPEXPIRE", "h", 100, "FIELDS", 1, "a")
+    told: list[list[bytes]] = []
+    redis.node.replication.feeding = True
+    redis.node.replication.feed = lambda database, args: told.append(list(args))  # type: ignore[method-assign]
+    redis.run(*request_.split())
+    assert redis.run("HPTTL", "h", "FIELDS", 1, "a") == [left]
+    replica = Harness(settings={"hash-max-listpack-entries": entries_max})
+    replica.run("HSET", "h", "a", 1, "b", 2)
+    replica.run("HPEXPIRE", "h", 100, "FIELDS", 1, "a")
+    for command in told:
+        replica.run(*command)
+    assert replica.run("HPTTL", "h", "FIELDS", 1, "a") == [left]
+    assert replica.run("HGETALL", "h") == redis.run("HGETALL", "h")
+
+
+def test_a_field_that_is_set_again_does_not_expire(hash_: Harness) -> None:
+    hash_.run("HPEXPIRE", "h", 50, "FIELDS", 2, "a", "b")
+    hash_.run("HSET", "h", "a", 9)
+    hash_.run("HDEL", "h", "b")
+    hash_.run("HSET", "h", "b", 9)
+    hash_.advance(1000)
+    assert hash_.run("HLEN", "h") == 3
+
+
+def test_so_many_fields_a_turn(redis: Harness) -> None:
+    fields = [f"f{at}" for at in range(25_000)]
+    redis.run("HSET", "h", *[text for field in fields for text in (field, "v")])
+    redis.run("HPEXPIRE", "h", 10, "FIELDS", len(fields), *fields)
+    left = []
+    redis.advance(10)
+    for _ in range(3):
+        left.append(redis.run("HLEN", "h"))
+        redis.advance(0)
+    assert left == [15_000, 5_000, 0]
+
+
+@pytest.mark.parametrize("entries_max", ["512", "1"])
+def test_payloads(entries_max: str) -> None:
+    redis = Harness(settings={"hash-max-listpack-entries": entries_max})
+    redis.run("HSET", "h", "a", 1, "b", "x" * 30, "c", 3)
+    redis.run("HPEXPIREAT", "h", 1_800_000_000_000, "FIELDS", 1, "b")
+    redis.run("HPEXPIREAT", "h", 1_700_000_009_999, "FIELDS", 1, "c")
+    payload = redis.run("DUMP", "h")
+    assert payload[0] == (25 if entries_max == "512" else 24)
+    assert payload[-10:-8] == b"\x0c\x00"
+    redis.run("RESTORE", "copy", 0, payload)
+    assert redis.run("HPEXPIRETIME", "copy", "FIELDS", 3, "a", "b", "c") == [-1, 1_800_000_000_000, 1_700_000_009_999]
+    assert redis.run("OBJECT", "ENCODING", "copy") == (b"listpackex" if entries_max == "512" else b"hashtable")
+    redis.run("HPERSIST", "h", "FIELDS", 2, "b", "c")
+    assert redis.run("DUMP", "h")[0] in (4, 16)
+
+
+_H_MISSING = "ERR Mandatory argument FIELDS is missing or not at the right position"
+_H_ONE = "ERR Only one of EX, PX, EXAT, PXAT or {} arguments can be specified"
+_H_COUNT = "ERR The `numfields` parameter must match the number of arguments"
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        ("HEXPIRE h 10 FIELDS 0 a", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE h 10 FIELDS x a", "ERR Parameter `numFields` should be greater than 0"),
+        ("HEXPIRE h 10 FIELDS 2 a", _H_COUNT),
+        ("HEXPIRE h 10 FIELDS 1 a b", _H_COUNT),
+        ("HEXPIRE h 10 FIELD 1 a", _H_MISSING),
+        ("HEXPIRE h 10 NX XX FIELDS 1 a", _H_MISSING),
+        ("HEXPIRE h x FIELDS 1 a", "ERR value is not an integer or out of range"),
+        ("HEXPIRE h -1 FIELDS 1 a", "ERR invalid expire time, must be >= 0"),
+        ("HEXPIRE h 9223372036854775807 FIELDS 1 a", "ERR invalid expire time in 'hexpire' command"),
+        ("HPEXPIREAT h 70368744177664 FIELDS 1 a", "ERR invalid expire time in 'hpexpireat' command"),
+        ("HTTL h FIELDS 0 a", "ERR Number of fields must be a positive integer"),
+        ("HTTL h FIELDS 2 a", _H_COUNT),
+        ("HPERSIST h BOGUS 1 a", _H_MISSING),
+        ("HGETDEL h FIELDS 2 a", _H_COUNT),
+        ("HGETEX h EX 10 PERSIST FIELDS 1 a", _H_ONE.format("PERSIST")),
+        ("HSETEX h EX 10 KEEPTTL FIELDS 1 a 1", _H_ONE.format("KEEPTTL")),
+        ("HSETEX h FNX FXX FIELDS 1 a 1", "ERR Only one of FXX or FNX arguments can be specified"),
+        ("HGETEX h FIELDS 0 a", "ERR invalid number of fields"),
+        ("HGETEX h FIELDS 2 a", "ERR wrong number of arguments"),
+        ("HGETEX h BOGUS 1 a", "ERR unknown argument: BOGUS"),
+        ("HTTL s FIELDS 1 a", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("HEXPIRE s 10 FIELDS 1 a", "WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ],
+)
+def test_errors_of_field_commands(hash_: Harness, request_: str, text: str) -> None:
+    hash_.run("SET", "s", "v")
+    assert hash_.error(*request_.split()) == text
+
+
+def test_replica_keeps_fields_until_the_primary_says(hash_: Harness) -> None:
+    """A copy of a hash on a replica is not expired by its own clock."""
+    hash_.run("HPEXPIRE", "h", 50, "FIELDS", 1, "a")
+    hash_.run("REPLICAOF", "127.0.0.1", 1)
+    hash_.advance(1000)
+    assert hash_.run("HLEN", "h") == 3
+    hash_.run("REPLICAOF", "NO", "ONE")
+    hash_.advance(1)
+    assert hash_.run("HLEN", "h") == 2

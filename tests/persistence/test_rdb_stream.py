@@ -224,7 +224,7 @@ def test_unknown_versions(magic: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "words"),
-    [(6, "module"), (7, "module"), (24, "field expiry"), (99, "unknown type 99")],
+    [(6, "module"), (7, "module"), (99, "unknown type 99")],
 )
 def test_types_that_are_not_supported_are_named(tag: int, words: str) -> None:
     with pytest.raises(RdbError, match=words) as info:

@@ -1,4 +1,9 @@
-"""Hashes: written as a listpack (16) or a table (4), read from these and from ziplists (13) and zipmaps (9)."""
+"""Hashes: written as a listpack (16) or a table (4), read from these and from ziplists (13) and zipmaps (9).
+
+With fields that expire they are written as Redis 7.4 does (24 and 25), for readers who take RDB 12. Older ones get the
+hash without its fields' deadlines: they could not expire them, and hear of it when we do. Read are also 23, of Redis
+7.4's candidates, and 22, which in those was something else, but today is what Valkey 9 writes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,20 @@ from node.persistence import listpack, ziplist
 from node.persistence.encodings.base import Encoding, Loader
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import EncodingLimits, SaveOptions
-from node.persistence.wire import Cursor, encode_length, encode_string
-from node.types.hash import Hash
+from node.persistence.wire import INT64_MAX, Cursor, canonical_int, encode_length, encode_string
+from node.types.hash import FieldDeadlines, Hash
 
 TAG_HASH = 4
 TAG_HASH_ZIPMAP = 9
 TAG_HASH_ZIPLIST = 13
 TAG_HASH_LISTPACK = 16
+TAG_HASH_VALKEY = 22
+TAG_HASH_LISTPACK_EX_OLD = 23
+TAG_HASH_EXPIRING = 24
+TAG_HASH_LISTPACK_EX = 25
+
+_VERSION_WITH_DEADLINES = 12
+_NEVER = (1 << 64) - 1
 
 _PIECE_BYTES = 32 * 1024
 
@@ -33,9 +45,11 @@ def fits_listpack(fields: dict[bytes, bytes], limits: EncodingLimits) -> bool:
 class _Table:
     """A hash table half read: how many pairs it has, and those that arrived."""
 
-    __slots__ = ("count", "fields")
+    __slots__ = ("base_ms", "by_field", "count", "fields")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, base_ms: int = 0) -> None:
+        self.base_ms = base_ms
+        self.by_field: dict[bytes, int] = {}
         self.count = count
         self.fields: dict[bytes, bytes] = {}
 
@@ -60,6 +74,91 @@ def load_table(cursor: Cursor) -> Hash:
     return Hash(fields)
 
 
+def _made(fields: dict[bytes, bytes], by_field: dict[bytes, int]) -> Hash:
+    """A hash of which these fields expire, at these times in unix ms."""
+    made = Hash(fields)
+    if by_field:
+        made.deadlines = FieldDeadlines(by_field)
+    return made
+
+
+def _deadline(cursor: Cursor) -> int:
+    """A time in unix ms as eight bytes."""
+    return int.from_bytes(cursor.take(8), "little")
+
+
+def _checked_ms(deadline_ms: int) -> int:
+    if deadline_ms > INT64_MAX:
+        raise RdbError("a field expires beyond the end of time")
+    return deadline_ms
+
+
+def load_expiring_table(cursor: Cursor) -> Hash:
+    """Type 24: the earliest deadline, a count, then for each field the ms from there on plus 1, 0 for none; the field;
+    the value."""
+    table = cursor.progress
+    if not isinstance(table, _Table):
+        base_ms = _deadline(cursor)
+        table = cursor.progress = _Table(cursor.length(), base_ms)
+        if table.count == 0:
+            raise EmptyValue("a hash without fields")
+        cursor.commit()
+    for _ in range(len(table.fields), table.count):
+        offset_ms = cursor.length()
+        name = cursor.string()
+        value = cursor.string()
+        _take(table, name, value, table.base_ms + offset_ms - 1 if offset_ms else None)
+        cursor.commit()
+    return _made(table.fields, table.by_field)
+
+
+def load_valkey_table(cursor: Cursor) -> Hash:
+    """Type 22: a count, then for each a field, a value, and its deadline in ms, all ones for none."""
+    table = cursor.progress
+    if not isinstance(table, _Table):
+        table = cursor.progress = _Table(cursor.length())
+        if table.count == 0:
+            raise EmptyValue("a hash without fields")
+        cursor.commit()
+    for _ in range(len(table.fields), table.count):
+        name = cursor.string()
+        value = cursor.string()
+        deadline_ms = _deadline(cursor)
+        _take(table, name, value, None if deadline_ms == _NEVER else deadline_ms)
+        cursor.commit()
+    return _made(table.fields, table.by_field)
+
+
+def _take(table: _Table, name: bytes, value: bytes, deadline_ms: int | None) -> None:
+    if name in table.fields:
+        raise RdbError("a hash has the same field twice")
+    if deadline_ms is not None:
+        table.by_field[name] = _checked_ms(deadline_ms)
+    table.fields[name] = value
+
+
+def load_listpack_ex(cursor: Cursor) -> Hash:
+    """Type 25: the earliest deadline, then a listpack of fields, values and deadlines in unix ms, 0 for none."""
+    _deadline(cursor)
+    return load_listpack_ex_old(cursor)
+
+
+def load_listpack_ex_old(cursor: Cursor) -> Hash:
+    """Type 23: the same without the earliest deadline."""
+    items = listpack.decode(cursor.string())
+    if not items:
+        raise EmptyValue("a hash without fields")
+    if len(items) % 3:
+        raise RdbError("a hash has a field without a deadline")
+    table = _Table(len(items) // 3)
+    for name, value, text in zip(items[::3], items[1::3], items[2::3], strict=True):
+        deadline_ms = canonical_int(text)
+        if deadline_ms is None or deadline_ms < 0:
+            raise RdbError("a field's deadline is not a time")
+        _take(table, name, value, deadline_ms or None)
+    return _made(table.fields, table.by_field)
+
+
 def _packed_loader(decode: Callable[[bytes], list[bytes]]) -> Loader:
     def load(cursor: Cursor) -> Hash:
         items = decode(cursor.string())
@@ -75,9 +174,42 @@ def _packed_loader(decode: Callable[[bytes], list[bytes]]) -> Loader:
     return load
 
 
+def _is_written_with_deadlines(value: Hash, options: SaveOptions) -> bool:
+    deadlines = value.deadlines
+    return deadlines is not None and bool(deadlines.by_field) and options.version >= _VERSION_WITH_DEADLINES
+
+
+def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
+    """A hash with deadlines, tag first: a listpack ordered by deadline (25), or a table (24)."""
+    assert value.deadlines is not None
+    fields, by_field = value.fields, value.deadlines.by_field
+    first_ms = min(by_field.values())
+    head = first_ms.to_bytes(8, "little")
+    if not value.table and fits_listpack(fields, options.limits):
+        ordered = sorted(fields, key=lambda field: by_field.get(field, _NEVER))
+        items = (item for field in ordered for item in (field, fields[field], b"%d" % by_field.get(field, 0)))
+        yield b"\x19" + head + encode_string(listpack.encode(items), options.compress)
+        return
+    compress = options.compress
+    parts = [b"\x18", head, encode_length(len(fields))]
+    size = 0
+    for name, text in fields.items():
+        deadline_ms = by_field.get(name)
+        parts.append(encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1))
+        parts += (encode_string(name, compress), encode_string(text, compress))
+        size += len(name) + len(text) + 8
+        if size >= _PIECE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
+
+
 def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
     """See `Saver`."""
     fields = value.fields
+    if _is_written_with_deadlines(value, options):
+        pieces = b"".join(_expiring_pieces(value, options))
+        return pieces[:1], pieces[1:]
     if not value.table and fits_listpack(fields, options.limits):
         packed = listpack.encode(chain.from_iterable(fields.items()))
         return b"\x10", encode_string(packed, options.compress)
@@ -90,6 +222,9 @@ def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
 def save_piecewise(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     """See `PiecewiseSaver`."""
     fields = value.fields
+    if _is_written_with_deadlines(value, options):
+        yield from _expiring_pieces(value, options)
+        return
     if not value.table and fits_listpack(fields, options.limits):
         yield b"".join(save(value, options))
         return
@@ -115,6 +250,10 @@ ENCODING = Encoding(
         TAG_HASH_ZIPMAP: _packed_loader(ziplist.decode_zipmap),
         TAG_HASH_ZIPLIST: _packed_loader(ziplist.decode),
         TAG_HASH_LISTPACK: _packed_loader(listpack.decode),
+        TAG_HASH_VALKEY: load_valkey_table,
+        TAG_HASH_LISTPACK_EX_OLD: load_listpack_ex_old,
+        TAG_HASH_EXPIRING: load_expiring_table,
+        TAG_HASH_LISTPACK_EX: load_listpack_ex,
     },
     classes=(Hash,),
     save=save,
