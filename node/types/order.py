@@ -11,6 +11,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from itertools import compress, count, islice
+from operator import eq
 from typing import Any
 
 from gossip.ids import RandomSource
@@ -30,11 +32,14 @@ class Order:
     __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "size")
 
     def __init__(self, scores: dict[bytes, float]) -> None:
-        entries = sorted(zip(scores.values(), scores, strict=True))
-        self.size = len(entries)
-        chunks = [entries[at : at + LOAD] for at in range(0, len(entries), LOAD)] or [[]]
-        self._scores = [array("d", [score for score, _ in chunk]) for chunk in chunks]
-        self._members = [[member for _, member in chunk] for chunk in chunks]
+        score_of = scores.__getitem__
+        members = sorted(scores, key=score_of)
+        values = array("d", map(score_of, members))
+        _order_equals(members, values, score_of)
+        self.size = len(members)
+        starts = range(0, self.size, LOAD) or (0,)
+        self._scores = [values[at : at + LOAD] for at in starts]
+        self._members = [members[at : at + LOAD] for at in starts]
         self._last_scores = array("d", [block[-1] for block in self._scores if block])
         self._last_members = [block[-1] for block in self._members if block]
         self._tree: list[int] | None = None
@@ -293,3 +298,18 @@ class Order:
                 rank -= tree[further - 1]
             step >>= 1
         return at, rank
+
+
+def _order_equals(members: list[bytes], scores: array[float], score_of: Callable[[bytes], float]) -> None:
+    """Put members of the same score, which are neighbours, in order: faster than to sort by both at once."""
+    equal = list(compress(count(1), map(eq, scores, islice(scores, 1, None))))
+    at = 0
+    while at < len(equal):
+        first, last = equal[at] - 1, equal[at]
+        while at + 1 < len(equal) and equal[at + 1] == last + 1:
+            at += 1
+            last += 1
+        run = sorted(members[first : last + 1])
+        members[first : last + 1] = run
+        scores[first : last + 1] = array("d", map(score_of, run))
+        at += 1
