@@ -153,7 +153,9 @@ def xadd(ctx: Context, args: Args) -> Reply:
     else:
         raise CommandError(WRONG_TYPE)
     fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
-    number = _checked_id(ctx, stream, options)
+    number = ctx.now_ms << MS_SHIFT
+    if options is not None or number <= stream.last_id:
+        number = _checked_id(ctx, stream, options)
     size = sum(map(len, args[at + 1 :]))
     if size > NODE_BYTES_MAX:
         raise CommandError("ERR Elements are too large to be stored")

@@ -143,29 +143,23 @@ class Stream:
     def append(self, number: int, fields: list[bytes], values: list[bytes], size: int, limits: StreamLimits) -> None:
         """Add an entry. Its id must be above last_id; size: bytes of fields and values, at most NODE_BYTES_MAX."""
         nodes = self._nodes
-        node = nodes[-1] if nodes else None
-        if node is None or not self._has_room(node, size, limits):
-            if node is not None and node.fields == fields:
-                node = Node(number, node.fields, node.head)
-            else:
-                node = Node(number, fields)
+        if nodes:
+            node = nodes[-1]
+            most, bytes_most = limits.stream_node_max_entries, limits.stream_node_max_bytes
+            if not 0 < bytes_most <= NODE_BYTES_MAX:
+                bytes_most = NODE_BYTES_MAX
+            if (most and len(node.offsets) >= most) or node.size() + size >= bytes_most:
+                node = Node(number, node.fields, node.head) if node.fields == fields else Node(number, fields)
+                nodes.append(node)
+        else:
+            node = Node(number, fields)
             nodes.append(node)
         node.append(number, fields, values)
-        self.length += 1
         self.entries_added += 1
         self.last_id = number
+        self.length += 1
         if self.length == 1:
             self.first_id = number
-
-    @staticmethod
-    def _has_room(node: Node, size: int, limits: StreamLimits) -> bool:
-        most = limits.stream_node_max_entries
-        if most and len(node.offsets) >= most:
-            return False
-        most = limits.stream_node_max_bytes
-        if not 0 < most <= NODE_BYTES_MAX:
-            most = NODE_BYTES_MAX
-        return node.size() + size < most
 
     # Removing -----------------------------------------------------------------------------------------------------
 

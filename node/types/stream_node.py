@@ -25,6 +25,8 @@ SAME_FIELDS = 2
 _SMALL = [int_entry(number) for number in range(128)]
 _AROUND = 7
 """Bytes of a listpack beside its elements."""
+_AROUND_SMALL = _AROUND + 4
+"""The same with both counters, while they are small."""
 _SIGN = 1 << 63
 
 
@@ -93,8 +95,9 @@ class Node:
 
     def size(self) -> int:
         """Bytes of the listpack."""
-        counters = 4 if self.count < 128 and self.deleted < 128 else len(self._counters())
-        return _AROUND + counters + len(self.head) + len(self.body)
+        if len(self.offsets) < 128:
+            return _AROUND_SMALL + len(self.head) + len(self.body)
+        return _AROUND + len(self._counters()) + len(self.head) + len(self.body)
 
     def _counters(self) -> bytes:
         return int_entry(self.count) + int_entry(self.deleted)
@@ -118,8 +121,11 @@ class Node:
         ms_entry = _SMALL[ms] if 0 <= ms < 128 else int_entry(_signed(ms))
         sequence_entry = _SMALL[sequence] if 0 <= sequence < 128 else int_entry(_signed(sequence))
         if fields == self.fields:
-            value = text_entry(values[0]) if len(values) == 1 else b"".join(map(text_entry, values))
-            body += b"\x02\x01" + ms_entry + sequence_entry + value + int_entry(len(values) + 3)
+            if len(values) == 1:
+                body += b"\x02\x01%b%b%b\x04\x01" % (ms_entry, sequence_entry, text_entry(values[0]))
+            else:
+                text = b"".join(map(text_entry, values))
+                body += b"\x02\x01%b%b%b%b" % (ms_entry, sequence_entry, text, int_entry(len(values) + 3))
         else:
             parts = [b"\x00\x01", ms_entry, sequence_entry, int_entry(len(fields))]
             for field, value in zip(fields, values, strict=True):
