@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from node.persistence.crc64 import crc64
+from node.persistence.errors import PayloadError
+from node.persistence.options import SaveOptions
+from node.persistence.payload import dump, restore
+from node.persistence.rdb import RdbReader, RdbWriter
+from node.persistence.records import Key
+from node.types.hash import Hash
 from node.types.xxh3 import hex_digest
-from tests.commands.harness import Harness
+from tests.commands.harness import START_MS, Harness
 from tests.commands.test_strings import events
 from tests.oracle.oracle import Told
 
@@ -307,3 +316,57 @@ def test_replica_keeps_fields_until_the_primary_says(hash_: Harness) -> None:
     hash_.run("REPLICAOF", "NO", "ONE")
     hash_.advance(1)
     assert hash_.run("HLEN", "h") == 2
+
+
+# Deadlines on the way to replicas -------------------------------------------------------------------------------------
+
+
+def _with_deadlines(count: int) -> Hash:
+    made = Hash({b"f%d" % at: b"v" * (at % 90) for at in range(count)})
+    for at in range(0, count, 3):
+        made.expire_at(b"f%d" % at, START_MS + at * 1000)
+    return made
+
+
+@pytest.mark.parametrize("count", [4, 3000])
+@pytest.mark.parametrize("version", [10, 11, 12])
+def test_deadlines_in_a_full_sync(count: int, version: int) -> None:
+    """Whoever reads RDB 12 gets them; the others get the fields, in an encoding that they know."""
+    sent = _with_deadlines(count)
+    writer = RdbWriter(SaveOptions(version=version))
+    writer.header([])
+    writer.select(0)
+    writer.key(b"h", sent)
+    data = writer.finish()
+    reader = RdbReader()
+    records = [record for at in range(0, len(data), 7) for record in reader.feed(data[at : at + 7])]
+    got = next(record for record in records if isinstance(record, Key)).value
+    assert isinstance(got, Hash)
+    assert got.fields == sent.fields
+    expected = sent.deadlines.by_field if version == 12 and sent.deadlines is not None else None
+    assert (None if got.deadlines is None else got.deadlines.by_field) == expected
+
+
+def test_a_loaded_hash_expires(redis: Harness) -> None:
+    redis.node.databases[0].store(b"h", _with_deadlines(4), None)
+    redis.node.sweep_expired(10)
+    redis.advance(0)
+    assert redis.run("HLEN", "h") == 3
+    redis.advance(3000)
+    assert redis.run("HLEN", "h") == 2
+
+
+@pytest.mark.parametrize("count", [4, 200])
+def test_damaged_payloads_with_deadlines_are_refused_or_read(count: int) -> None:
+    body = dump(_with_deadlines(count), SaveOptions(version=12, compress=False))[:-8]
+    source = random.Random(7)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(body)
+        for _ in range(source.randrange(1, 3)):
+            damaged[source.randrange(len(body) - 2)] = source.randrange(256)
+        try:
+            restore(bytes(damaged) + crc64(bytes(damaged)).to_bytes(8, "little"))
+        except PayloadError:
+            refused += 1
+    assert refused > 20
