@@ -3,6 +3,7 @@
 from node.commands import (
     bitfields,
     bitmaps,
+    bloom,
     client,
     cluster_slots,
     config,
@@ -66,6 +67,7 @@ GROUPS = [
     json.group,
     json_arrays.group,
     json_values.group,
+    bloom.group,
     streams.group,
     streams_reading.group,
     streams_groups.group,

@@ -22,11 +22,14 @@ from node.errors import CommandError
 from node.glob import match
 from node.keyspace import Database, Value
 from node.numbers import ULLONG_MAX, format_double, parse_int, parse_memory
+from node.persistence.encodings import SAVERS
+from node.persistence.options import SaveOptions
 from node.persistence.payload import dump
 from node.registry import Args, Flag, Group
 from node.resp import OK, Attributed, BigNumber, OrderedSet, Push, Reply, Verbatim, quoted
 from node.types import encoding_of, type_name
 from node.types.hash import Hash
+from node.types.json import Json, to_text
 from node.types.list import List
 from node.types.set import Set
 from node.types.stream import Stream
@@ -55,7 +58,8 @@ _PACKED_MAX = 4 << 30
 # DIGEST ---------------------------------------------------------------------------------------------------------------
 
 _EMPTY = bytes(20)
-_TYPE_NUMBERS = {"string": 0, "list": 1, "set": 2, "zset": 3, "hash": 4, "module": 5, "stream": 6}
+_TYPE_NUMBERS = {"string": 0, "list": 1, "set": 2, "zset": 3, "hash": 4, "ReJSON-RL": 5, "stream": 6}
+_MODULE = 5
 
 
 def _mixed(digest: bytes, data: bytes) -> bytes:
@@ -74,7 +78,7 @@ def _xor(one: bytes, other: bytes) -> bytes:
 
 def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
     """The digest of a value (DEBUG DIGEST-VALUE), going on from `digest`: equal on servers that hold equal data."""
-    digest = _mixed(digest, _TYPE_NUMBERS[type_name(value)].to_bytes(4, "big"))
+    digest = _mixed(digest, _TYPE_NUMBERS.get(type_name(value), _MODULE).to_bytes(4, "big"))
     if isinstance(value, Hash):
         for field, text in value.fields.items():
             digest = _added(digest, _mixed(_mixed(_EMPTY, field), text))
@@ -89,6 +93,10 @@ def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
     elif isinstance(value, ZSet):
         for member, score in value.lookup().items():
             digest = _added(digest, _mixed(_mixed(_EMPTY, member), format_double(score)))
+    elif type_name(value) not in _TYPE_NUMBERS:  # another module's: what is saved of it
+        digest = _mixed(digest, SAVERS[type(value)](value, SaveOptions(compress=False))[1])
+    elif isinstance(value, Json):
+        digest = _mixed(digest, to_text(value.root))
     elif isinstance(value, Set):
         for member in value.members():
             digest = _added(digest, member)

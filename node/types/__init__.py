@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from node.types import string
 from node.types.blocks import ListLimits
+from node.types.bloom import Bloom
 from node.types.hash import Hash, HashLimits
 from node.types.json import Json
 from node.types.list import List
@@ -33,6 +34,7 @@ class Kind:
 
 STRING = Kind("string", lambda value, limits: string.encoding(value), string.copy, lambda value: 1)
 HASH = Kind("hash", Hash.encoding, Hash.copy, len)
+BLOOM = Kind("MBbloom--", lambda value, limits: "raw", Bloom.copy, lambda value: 1)
 JSON = Kind("ReJSON-RL", Json.encoding, Json.copy, Json.parts)
 LIST = Kind("list", List.encoding, List.copy, len)
 SET = Kind("set", Set.encoding, Set.copy, len)
@@ -43,6 +45,7 @@ KINDS: dict[type, Kind] = {
     bytes: STRING,
     int: STRING,
     bytearray: STRING,
+    Bloom: BLOOM,
     Hash: HASH,
     Json: JSON,
     List: LIST,

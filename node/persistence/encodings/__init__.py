@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from node.persistence.encodings import hashes, json, lists, sets, streams, strings, zsets
+from node.persistence.encodings import bloom, hashes, json, lists, sets, streams, strings, zsets
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
+from node.persistence.encodings.modules import encoding_of_modules
 
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
     streams.ENCODING,
     hashes.ENCODING,
     json.ENCODING,
+    encoding_of_modules((bloom.MODULE,), others=json.load),
     lists.ENCODING,
     sets.ENCODING,
     zsets.ENCODING,
