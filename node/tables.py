@@ -32,5 +32,6 @@ def connect_hints(bind: str, port: int, folder: Path | None) -> None:
     console = Console()
     console.print(f'The cluster is ready. redis-py:  RedisCluster(host="{host}", port={port})', highlight=False)
     console.print(f"                       shell:     redis-cli -c -h {host} -p {port}", highlight=False)
-    console.print(f"Its state is kept in {folder}." if folder else "Nothing is kept: give --dir to keep it.", highlight=False)
+    kept = f"Its state is kept in {folder}." if folder else "Nothing is kept: give --dir to keep it."
+    console.print(kept, highlight=False)
     console.print("Ctrl-C ends all nodes.", highlight=False)

@@ -33,7 +33,7 @@ _ENC_INT8, _ENC_INT16, _ENC_INT32, _ENC_LZF = 0xC0, 0xC1, 0xC2, 0xC3
 def canonical_int(text: bytes) -> int | None:
     """The signed 64-bit integer whose only decimal form is `text`, or None: no sign +, leading zero, space or -0."""
     if text.isdigit():
-        if text[0] == 48 and len(text) > 1 or len(text) > 19:
+        if (text[0] == 48 and len(text) > 1) or len(text) > 19:
             return None
         value = int(text)
         return value if value <= INT64_MAX else None

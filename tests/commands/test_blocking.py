@@ -109,7 +109,9 @@ def test_another_type_is_not_what_is_waited_for(redis: Harness) -> None:
     assert waiting.value.code == "WRONGTYPE"
 
 
-@pytest.mark.parametrize("making", [("RENAME", "other", "k"), ("COPY", "other", "k"), ("LMOVE", "other", "k", "LEFT", "LEFT")])
+@pytest.mark.parametrize(
+    "making", [("RENAME", "other", "k"), ("COPY", "other", "k"), ("LMOVE", "other", "k", "LEFT", "LEFT")]
+)
 def test_a_key_that_comes_from_another(redis: Harness, making: tuple[object, ...]) -> None:
     redis.run("RPUSH", "other", "x")
     waiting = Caller(redis).wait("BLPOP", "k", 0)

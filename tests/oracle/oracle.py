@@ -27,8 +27,8 @@ from node.types.hash import Hash
 from node.types.list import List
 from node.types.set import Set
 from node.types.stream import Stream as StreamValue
-from node.types.zset import ZSet
 from node.types.string import STRING_TYPES, text_of
+from node.types.zset import ZSet
 from tests.commands.harness import Harness, encoded
 from tests.oracle.streams import plain_stream, same_bytes
 from tests.oracle.wire import Tree, Wire, parse_whole, unordered, unordered_pairs
@@ -215,7 +215,10 @@ class Judge:
         return theirs[1] == ours[1] == 1
 
 
-_IN_REDIS_7_0: dict[tuple[bytes, bytes | None], bytes] = {(b"list", b"listpack"): b"quicklist", (b"set", b"listpack"): b"hashtable"}
+_IN_REDIS_7_0: dict[tuple[bytes, bytes | None], bytes] = {
+    (b"list", b"listpack"): b"quicklist",
+    (b"set", b"listpack"): b"hashtable",
+}
 """Encodings of 7.2 that 7.0 does not have yet."""
 _PLAIN_NODES_ABOVE = 4000
 """Valkey, unlike Redis 7.2, puts elements that would fill a node into one without a listpack."""

@@ -160,7 +160,8 @@ def test_every_changed_byte_is_an_error_or_a_value(fix_checksum: bool) -> None:
 def damage(data: bytes, rng: random.Random) -> bytes:
     """`data` with some bytes changed, put in, taken out or repeated, lengths by preference."""
     out = bytearray(data)
-    lies = [b"\x81" + rng.randbytes(8), b"\x80" + rng.randbytes(4), b"\xc3", b"\xfe\xff\xff\xff\xff", b"\xf0\xff\xff\xff\x7f"]
+    lies = [b"\x81" + rng.randbytes(8), b"\x80" + rng.randbytes(4), b"\xc3"]
+    lies += [b"\xfe\xff\xff\xff\xff", b"\xf0\xff\xff\xff\x7f"]
     for _ in range(rng.choice([1, 1, 2, 3, 6])):
         at = rng.randrange(len(out))
         kind = rng.randrange(5)
@@ -216,7 +217,10 @@ def test_known_versions(magic: bytes) -> None:
     assert isinstance(records[2], Key)
 
 
-@pytest.mark.parametrize("magic", [b"REDIS0000", b"REDIS0013", b"VALKEY011", b"VALKEY081", b"REDISabcd", b"MEMCACHED", b"REDIS 011"])
+@pytest.mark.parametrize(
+    "magic",
+    [b"REDIS0000", b"REDIS0013", b"VALKEY011", b"VALKEY081", b"REDISabcd", b"MEMCACHED", b"REDIS 011"],
+)
 def test_unknown_versions(magic: bytes) -> None:
     with pytest.raises(RdbError, match=r"RDB"):
         RdbReader().feed(magic)
