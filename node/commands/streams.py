@@ -152,11 +152,16 @@ def xadd(ctx: Context, args: Args) -> Reply:
         stream = found
     else:
         raise CommandError(WRONG_TYPE)
-    fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
-    number = ctx.now_ms << MS_SHIFT
-    if options is not None or number <= stream.last_id:
+    if len(args) - at == 3:  # One field is the usual case, and slices cost.
+        fields, values = [args[-2]], [args[-1]]
+        size = len(args[-2]) + len(args[-1])
+    else:
+        fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
+        size = sum(map(len, fields)) + sum(map(len, values))
+    if options is None and stream.last_id < ID_MAX:
+        number = max(ctx.now_ms << MS_SHIFT, stream.last_id + 1)
+    else:
         number = _checked_id(ctx, stream, options)
-    size = sum(map(len, args[at + 1 :]))
     if size > NODE_BYTES_MAX:
         raise CommandError("ERR Elements are too large to be stored")
     if found is None:

@@ -116,18 +116,19 @@ class Node:
         first = self.first
         body = self.body
         self.offsets.append(len(body))
-        ms = (number >> MS_SHIFT) - (first >> MS_SHIFT)
-        sequence = (number & SEQUENCE_MASK) - (first & SEQUENCE_MASK)
-        ms_entry = _SMALL[ms] if 0 <= ms < 128 else int_entry(_signed(ms))
-        sequence_entry = _SMALL[sequence] if 0 <= sequence < 128 else int_entry(_signed(sequence))
+        if number - first < 128 and number >> MS_SHIFT == first >> MS_SHIFT:
+            place = b"\x00\x01" + _SMALL[number - first]
+        else:
+            ms = _signed((number >> MS_SHIFT) - (first >> MS_SHIFT))
+            place = int_entry(ms) + int_entry(_signed((number & SEQUENCE_MASK) - (first & SEQUENCE_MASK)))
         if fields == self.fields:
             if len(values) == 1:
-                body += b"\x02\x01%b%b%b\x04\x01" % (ms_entry, sequence_entry, text_entry(values[0]))
+                body += b"\x02\x01%b%b\x04\x01" % (place, text_entry(values[0]))
             else:
                 text = b"".join(map(text_entry, values))
-                body += b"\x02\x01%b%b%b%b" % (ms_entry, sequence_entry, text, int_entry(len(values) + 3))
+                body += b"\x02\x01%b%b%b" % (place, text, int_entry(len(values) + 3))
         else:
-            parts = [b"\x00\x01", ms_entry, sequence_entry, int_entry(len(fields))]
+            parts = [b"\x00\x01", place, int_entry(len(fields))]
             for field, value in zip(fields, values, strict=True):
                 parts += (text_entry(field), text_entry(value))
             parts.append(int_entry(len(fields) * 2 + 4))
