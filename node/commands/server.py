@@ -400,11 +400,14 @@ def memory_usage(ctx: Context, args: Args) -> Reply:
     value = ctx.peek(args[2])
     if value is None:
         return None
-    return sys.getsizeof(args[2]) + _SLOT_BYTES + _size(value, samples or sys.maxsize)
+    return sys.getsizeof(args[2]) + _SLOT_BYTES + _size(value, samples or sys.maxsize, set())
 
 
-def _size(value: object, samples: int) -> int:
-    """Bytes of an object and of what it holds, from the first `samples` elements of each of its collections."""
+def _size(value: object, samples: int, met: set[int]) -> int:
+    """Bytes of an object and of what it holds, from the first `samples` elements of each of its collections.
+
+    met: ids of objects already counted; a delivery of a stream and its consumer, for one, hold each other.
+    """
     if value is None or isinstance(value, bool):
         return 0  # there is only one of each
     size = sys.getsizeof(value)
@@ -417,9 +420,12 @@ def _size(value: object, samples: int) -> int:
         parts = list(islice(value, samples))
         seen, count = len(parts), len(value)
     else:
+        if id(value) in met:
+            return 0
+        met.add(id(value))
         names = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-        return size + sum(_size(getattr(value, name, None), samples) for name in names)
-    return size + (sum(_size(part, samples) for part in parts) * count // seen if seen else 0)
+        return size + sum(_size(getattr(value, name, None), samples, met) for name in names)
+    return size + (sum(_size(part, samples, met) for part in parts) * count // seen if seen else 0)
 
 
 @group.command(

@@ -172,3 +172,14 @@ def test_lolwut_is_a_picture_and_a_version(redis: Harness) -> None:
     for arguments in ((), ("VERSION", 7), ("VERSION", 5), (12, 20), ("VERSION", 5, 0, -1, 99999)):
         text = redis.run("LOLWUT", *arguments).text.decode()
         assert "Redis ver. " in text and any("\u2801" <= dot <= "\u28ff" for dot in text)
+
+
+def test_memory_usage_of_a_stream_with_deliveries() -> None:
+    """A delivery and its consumer hold each other: counted once."""
+    redis = Harness()
+    redis.run("XADD", "x", "1-1", "a", "b")
+    redis.run("XGROUP", "CREATE", "x", "g", 0)
+    before = redis.run("MEMORY", "USAGE", "x")
+    redis.run("XREADGROUP", "GROUP", "g", "ann", "STREAMS", "x", ">")
+    after = redis.run("MEMORY", "USAGE", "x")
+    assert isinstance(before, int) and isinstance(after, int) and before < after < before + 2000

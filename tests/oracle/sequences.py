@@ -87,7 +87,7 @@ _TEMPLATES: dict[str, str] = {
         XDEL {stream} {id} {id}|XTRIM {stream} MAXLEN {approx} {count}|XTRIM {stream} MINID {approx} {id}
         XSETID {stream} {id}|XSETID {stream} {id} ENTRIESADDED {small} MAXDELETEDID {id}|XINFO STREAM {stream} FULL
         XREAD COUNT 3 STREAMS {stream} {id}|XREAD STREAMS {stream} {stream} {id} 0|XREAD STREAMS {stream} $
-        XGROUP CREATE {stream} {group} {from0} {mkstream}|XGROUP CREATE {stream} {group} $ ENTRIESREAD {small}
+        XGROUP CREATE {stream} {group} {from0} {mkstream}|XGROUP CREATE {stream} {group} $
         XGROUP SETID {stream} {group} {from0}|XGROUP DESTROY {stream} {group}|XGROUP CREATECONSUMER {stream} {group} {who}
         XGROUP DELCONSUMER {stream} {group} {who}|XREADGROUP GROUP {group} {who} {xcount} {noack} STREAMS {stream} >
         XREADGROUP GROUP {group} {who} STREAMS {stream} {id}|XACK {stream} {group} {id} {id}|XPENDING {stream} {group}
@@ -101,7 +101,7 @@ _TEMPLATES: dict[str, str] = {
         DEL {any}|DEL {any}|UNLINK {any} {any}|EXISTS {any} {any}|TYPE {any}|RENAME {any} {any}|RENAMENX {any} {any}
         COPY {any} {any} {replace}|COPY {any} {any}|EXPIRE {any} {seconds} {expopt}|PEXPIRE {any} 7000000 {expopt}
         EXPIREAT {any} 99999999999|PERSIST {any}|TTL {any}|PTTL {any}|EXPIRETIME {any}|OBJECT ENCODING {any}|DBSIZE
-        TOUCH {any} {any}|KEYS [s-z]|KEYS ?|EXISTS {any}|SORT {any} ALPHA|OBJECT REFCOUNT {list}|CARRY {any} {any}
+        TOUCH {any} {any}|KEYS [s-z]|KEYS ?|EXISTS {any}|SORT {any} ALPHA|CARRY {any} {any}
     """,
 }  # fmt: skip
 """CARRY stands for RESTORE under the second key of what DUMP of the real server's first one gave."""
