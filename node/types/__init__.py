@@ -9,11 +9,14 @@ from typing import Any, Protocol
 from node.types import string
 from node.types.blocks import ListLimits
 from node.types.bloom import Bloom
+from node.types.count_min import CountMin
+from node.types.cuckoo import Cuckoo
 from node.types.hash import Hash, HashLimits
 from node.types.json import Json
 from node.types.list import List
 from node.types.set import Set, SetLimits
 from node.types.stream import Stream, StreamLimits
+from node.types.top_k import TopK
 from node.types.zset import ZSet, ZSetLimits
 
 
@@ -35,6 +38,9 @@ class Kind:
 STRING = Kind("string", lambda value, limits: string.encoding(value), string.copy, lambda value: 1)
 HASH = Kind("hash", Hash.encoding, Hash.copy, len)
 BLOOM = Kind("MBbloom--", lambda value, limits: "raw", Bloom.copy, lambda value: 1)
+COUNT_MIN = Kind("CMSk-TYPE", lambda value, limits: "raw", CountMin.copy, lambda value: 1)
+CUCKOO = Kind("MBbloomCF", lambda value, limits: "raw", Cuckoo.copy, lambda value: 1)
+TOP_K = Kind("TopK-TYPE", lambda value, limits: "raw", TopK.copy, lambda value: len(value.top) + 1)
 JSON = Kind("ReJSON-RL", Json.encoding, Json.copy, Json.parts)
 LIST = Kind("list", List.encoding, List.copy, len)
 SET = Kind("set", Set.encoding, Set.copy, len)
@@ -46,11 +52,14 @@ KINDS: dict[type, Kind] = {
     int: STRING,
     bytearray: STRING,
     Bloom: BLOOM,
+    CountMin: COUNT_MIN,
+    Cuckoo: CUCKOO,
     Hash: HASH,
     Json: JSON,
     List: LIST,
     Set: SET,
     Stream: STREAM,
+    TopK: TOP_K,
     ZSet: ZSET,
 }
 """By the class of a value."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from node.persistence.encodings import bloom, hashes, json, lists, sets, streams, strings, zsets
+from node.persistence.encodings import (
+    bloom,
+    count_min,
+    cuckoo,
+    hashes,
+    json,
+    lists,
+    sets,
+    streams,
+    strings,
+    top_k,
+    zsets,
+)
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
 from node.persistence.encodings.modules import encoding_of_modules
 
@@ -11,7 +23,7 @@ ENCODINGS: tuple[Encoding, ...] = (
     streams.ENCODING,
     hashes.ENCODING,
     json.ENCODING,
-    encoding_of_modules((bloom.MODULE,), others=json.load),
+    encoding_of_modules((bloom.MODULE, count_min.MODULE, cuckoo.MODULE, top_k.MODULE), others=json.load),
     lists.ENCODING,
     sets.ENCODING,
     zsets.ENCODING,
