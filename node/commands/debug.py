@@ -29,7 +29,6 @@ from node.registry import Args, Flag, Group
 from node.resp import OK, Attributed, BigNumber, OrderedSet, Push, Reply, Verbatim, quoted
 from node.types import encoding_of, type_name
 from node.types.hash import Hash
-from node.types.json import Json, to_text
 from node.types.list import List
 from node.types.set import Set
 from node.types.stream import Stream
@@ -58,7 +57,7 @@ _PACKED_MAX = 4 << 30
 # DIGEST ---------------------------------------------------------------------------------------------------------------
 
 _EMPTY = bytes(20)
-_TYPE_NUMBERS = {"string": 0, "list": 1, "set": 2, "zset": 3, "hash": 4, "ReJSON-RL": 5, "stream": 6}
+_TYPE_NUMBERS = {"string": 0, "list": 1, "set": 2, "zset": 3, "hash": 4, "stream": 6}
 _MODULE = 5
 
 
@@ -95,8 +94,6 @@ def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
             digest = _added(digest, _mixed(_mixed(_EMPTY, member), format_double(score)))
     elif type_name(value) not in _TYPE_NUMBERS:  # another module's: what is saved of it
         digest = _mixed(digest, SAVERS[type(value)](value, SaveOptions(compress=False))[1])
-    elif isinstance(value, Json):
-        digest = _mixed(digest, to_text(value.root))
     elif isinstance(value, Set):
         for member in value.members():
             digest = _added(digest, member)

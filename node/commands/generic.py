@@ -193,7 +193,7 @@ def scan(ctx: Context, args: Args) -> Reply:
     if matches is not None:
         found = list(filter(matches, found))
     if wanted is not None:
-        found = [key for key in found if type_name(database.keys_of(key)[key]) == wanted]
+        found = [key for key in found if type_name(database.keys_of(key)[key]).lower() == wanted]
     return [b"%d" % cursor, [key for key in found if key not in ctx.expires or _alive(ctx, key)]]
 
 

@@ -25,7 +25,7 @@ from node.commands.json_common import (
     wrong_type,
 )
 from node.context import Context
-from node.errors import CommandError
+from node.errors import CommandError, wrong_arity
 from node.numbers import LLONG_MAX, parse_int
 from node.registry import KEY_READ, Args, Flag, Group
 from node.resp import Reply
@@ -135,6 +135,8 @@ def json_arrpop(ctx: Context, args: Args) -> Reply:
     replies = [None if match is None else pop(match) for match in _arrays(document, path)]
     if popped:
         ctx.modified("json.arrpop", args[1])
+        if format != b"STRINGS":
+            ctx.propagate(args[0], args[1], *rest)  # replicas are told in RESP2, where there is no FORMAT
     return replies[-1] if path.legacy else replies
 
 
@@ -203,6 +205,8 @@ def json_arrlen(ctx: Context, args: Args) -> Reply:
     complexity=_OVER_SIZE_OF_ARRAY,
 )
 def json_arrindex(ctx: Context, args: Args) -> Reply:
+    if len(args) > 6:
+        raise wrong_arity("json.arrindex")
     path = path_of(args[2])
     start = index_of(args[4]) if len(args) > 4 else 0
     stop = index_of(args[5]) if len(args) > 5 else 0

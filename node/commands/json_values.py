@@ -26,7 +26,7 @@ from node.commands.json_common import (
     wrong_type,
 )
 from node.context import Context
-from node.errors import CommandError
+from node.errors import CommandError, wrong_arity
 from node.registry import KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import Reply
 from node.types.json import Json, JsonError, calculated, is_number, memory_of, to_text, type_name
@@ -290,7 +290,7 @@ def json_debug(ctx: Context, args: Args) -> Reply:
     if word != b"MEMORY":
         raise CommandError("ERR unknown subcommand - try `JSON.DEBUG HELP`")
     if len(args) < 3:
-        raise CommandError("ERR wrong number of arguments for 'json.debug' command")
+        raise wrong_arity("json.debug")
     document, path = to_read(ctx, args[2]), path_at(args, 3)
     if document is None:
         return 0 if path.legacy else []
