@@ -28,7 +28,7 @@ from node.errors import SYNTAX, CommandError, wrong_arity
 from node.registry import KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
 from node.types.json import DOCUMENT_DEPTH_MAX, TOO_DEEP, Json, copied, depth_of, merged, to_spaced_text, to_text
-from node.types.json_path import ROOT, Path, PathError
+from node.types.json_path import ROOT, Match, Path, PathError
 
 group = Group("module")
 
@@ -256,16 +256,31 @@ def json_del(ctx: Context, args: Args) -> Reply:
         ctx.discard(key)
         ctx.modified("json.del", key)
         return 1
-    matches = matches_of(document, path)
-    found = {match.location() for match in matches}
-    outermost = {place for place in found if not any(place[:end] in found for end in range(1, len(place)))}
-    outermost.discard(())
-    # An array loses its last elements first, so that the places of the others stay what they are.
-    for place in sorted(outermost, key=lambda place: [(type(key) is int, key) for key in place], reverse=True):
-        del _holder(document, place)[place[-1]]
-    if outermost:
+    deleted = _delete(matches_of(document, path))
+    if deleted:
         ctx.modified("json.del", key)
-    return len(outermost)
+    return deleted
+
+
+def _delete(matches: list[Match]) -> int:
+    """Take the values out of what they are in. How many there were: those inside of others are not counted."""
+    places = {(id(match.parent.value), match.key): match for match in matches if match.parent is not None}
+    leaving: dict[int, tuple[Any, set[str | int]]] = {}
+    deleted = 0
+    for (holder, key), match in places.items():
+        above = match.parent
+        while above is not None and above.parent is not None and (id(above.parent.value), above.key) not in places:
+            above = above.parent
+        if above is not None and above.parent is None:
+            leaving.setdefault(holder, (match.parent.value, set()))[1].add(key)  # type: ignore[union-attr]
+            deleted += 1
+    for value, keys in leaving.values():
+        if type(value) is list:
+            value[:] = [part for at, part in enumerate(value) if at not in keys]
+        else:
+            for key in keys:
+                del value[key]
+    return deleted
 
 
 @group.command(

@@ -71,7 +71,8 @@ def _calculate(ctx: Context, args: Args, event: str, multiplies: bool) -> Reply:
     if path.legacy and not in_resp3:
         targets = selected(document, path, _NUMBERS, "does not contains a number")
     else:
-        targets = selected(document, Path(path.original, path.text, legacy=False), _NUMBERS, "")
+        every = Path(path.original, path.text, legacy=False) if path.legacy else path
+        targets = selected(document, every, _NUMBERS, "")
     numbers = [match for match in targets if match is not None]
     results = iter(_calculated(document, numbers, args[3], multiplies))
     if numbers:

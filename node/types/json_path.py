@@ -110,7 +110,25 @@ class Query:
 
     def matches(self, root: Any) -> list[Match]:
         """All values found, in order. PathError when the path leads too far."""
-        return Run(root).matches(self.steps, root)
+        return Run(root).matches(self.steps, root) if self.fixed is None else self._match(root, self.fixed)
+
+    @staticmethod
+    def _match(root: Any, keys: tuple[str | int, ...]) -> list[Match]:
+        """The usual path, which says one place, without running steps."""
+        match = Match(root, "", None)
+        for key in keys:
+            value = match.value
+            if type(key) is str:
+                if type(value) is not dict or key not in value:
+                    return []
+            else:
+                if type(value) is not list:
+                    return []
+                key = _index(key, len(value))  # type: ignore[arg-type]
+                if key >= len(value):
+                    return []
+            match = Match(value[key], key, match)
+        return [match]
 
     def values(self, root: Any) -> list[Any]:
         """Likewise, without their places."""
@@ -145,6 +163,10 @@ ROOT = Path(".", "$", legacy=True)
 
 def path_of(argument: bytes) -> Path:
     """The path that a client sent. PathError when it is not UTF-8; whether it is a path, compiling it says."""
+    return _kept_path(argument) if len(argument) <= _KEPT_LENGTH_MAX else _path(argument)
+
+
+def _path(argument: bytes) -> Path:
     try:
         text = argument.decode()
     except UnicodeDecodeError:
@@ -154,6 +176,9 @@ def path_of(argument: bytes) -> Path:
     if text == ".":
         return ROOT
     return Path(text, f"${text}" if text.startswith(".") else f"$.{text}", legacy=True)
+
+
+_kept_path = lru_cache(maxsize=256)(_path)
 
 
 def compile_path(text: str) -> Query:
