@@ -16,6 +16,7 @@ from node.types.json import Json
 from node.types.list import List
 from node.types.set import Set, SetLimits
 from node.types.stream import Stream, StreamLimits
+from node.types.tdigest import TDigest
 from node.types.top_k import TopK
 from node.types.zset import ZSet, ZSetLimits
 
@@ -40,6 +41,7 @@ HASH = Kind("hash", Hash.encoding, Hash.copy, len)
 BLOOM = Kind("MBbloom--", lambda value, limits: "raw", Bloom.copy, lambda value: 1)
 COUNT_MIN = Kind("CMSk-TYPE", lambda value, limits: "raw", CountMin.copy, lambda value: 1)
 CUCKOO = Kind("MBbloomCF", lambda value, limits: "raw", Cuckoo.copy, lambda value: 1)
+T_DIGEST = Kind("TDIS-TYPE", lambda value, limits: "raw", TDigest.copy, lambda value: 1)
 TOP_K = Kind("TopK-TYPE", lambda value, limits: "raw", TopK.copy, lambda value: len(value.top) + 1)
 JSON = Kind("ReJSON-RL", Json.encoding, Json.copy, Json.parts)
 LIST = Kind("list", List.encoding, List.copy, len)
@@ -59,6 +61,7 @@ KINDS: dict[type, Kind] = {
     List: LIST,
     Set: SET,
     Stream: STREAM,
+    TDigest: T_DIGEST,
     TopK: TOP_K,
     ZSet: ZSET,
 }

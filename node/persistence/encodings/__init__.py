@@ -12,6 +12,7 @@ from node.persistence.encodings import (
     sets,
     streams,
     strings,
+    tdigest,
     top_k,
     zsets,
 )
@@ -23,7 +24,9 @@ ENCODINGS: tuple[Encoding, ...] = (
     streams.ENCODING,
     hashes.ENCODING,
     json.ENCODING,
-    encoding_of_modules((bloom.MODULE, count_min.MODULE, cuckoo.MODULE, top_k.MODULE), others=json.load),
+    encoding_of_modules(
+        (bloom.MODULE, cuckoo.MODULE, count_min.MODULE, top_k.MODULE, tdigest.MODULE), others=json.load
+    ),
     lists.ENCODING,
     sets.ENCODING,
     zsets.ENCODING,
