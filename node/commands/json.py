@@ -10,6 +10,7 @@ from node.commands.json_common import (
     ACL,
     KEY_CHANGED,
     NEW_NOT_AT_ROOT,
+    check_size,
     existing,
     first_of,
     matches_of,
@@ -27,7 +28,17 @@ from node.context import Context
 from node.errors import SYNTAX, CommandError, wrong_arity
 from node.registry import KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
-from node.types.json import DOCUMENT_DEPTH_MAX, TOO_DEEP, Json, copied, depth_of, merged, to_spaced_text, to_text
+from node.types.json import (
+    DOCUMENT_DEPTH_MAX,
+    TOO_DEEP,
+    Json,
+    copied,
+    count_of,
+    depth_of,
+    merged,
+    to_spaced_text,
+    to_text,
+)
 from node.types.json_path import ROOT, Match, Path, PathError
 
 group = Group("module")
@@ -68,7 +79,9 @@ def _places(document: Json, path: Path, replaces: bool = True) -> list[tuple[Loc
     return [((*match.location(), name), True) for match in query.of_parent().matches(document.root)]
 
 
-def _check_depth(places: list[tuple[Location, bool]], value: Any) -> None:
+def _check(places: list[tuple[Location, bool]], value: Any, text: bytes) -> None:
+    """CommandError when the value does not fit there: it would nest too deep, or be copied too often."""
+    check_size(len(places), len(text))
     if places and max(len(place) for place, _ in places) + depth_of(value) > DOCUMENT_DEPTH_MAX:
         raise CommandError(f"ERR {TOO_DEEP}")
 
@@ -143,7 +156,7 @@ def json_set(ctx: Context, args: Args) -> Reply:
     else:
         nothing_there = condition == b"XX" and not matches_of(document, path)
         places = [] if nothing_there else _places(document, path, replaces=condition != b"NX")
-        _check_depth(places, value)
+        _check(places, value, args[3])
         if not _put(document, places, value):
             return None
     ctx.modified("json.set", key)
@@ -189,7 +202,7 @@ def json_mset(ctx: Context, args: Args) -> Reply:
                 raise CommandError(NEW_NOT_AT_ROOT)
             places = _places(document, path)
         value = value_of(args[at + 2])
-        _check_depth(places or [], value)
+        _check(places or [], value, args[at + 2])
         tasks.append((args[at], places, value))
     for key, places, value in tasks:
         document = to_write(ctx, key)
@@ -226,7 +239,7 @@ def json_merge(ctx: Context, args: Args) -> Reply:
         ctx.set(key, Json(value))
     else:
         places = _ROOT_PLACE if path.is_root else _places(document, path)
-        _check_depth(places, value)
+        _check(places, value, args[3])
         if not _put(document, places, value, merges=True):
             return None
     ctx.modified("json.merge", key)
@@ -328,7 +341,10 @@ class _Form:
 
     def text(self, value: Any) -> bytes:
         indent, newline, space = self.between.values()
-        return to_spaced_text(value, indent, newline, space) if indent or newline or space else to_text(value)
+        if not (indent or newline or space):
+            return to_text(value)
+        check_size(count_of(value), len(newline) + len(space) + len(indent) * depth_of(value))
+        return to_spaced_text(value, indent, newline, space)
 
     def native(self, value: Any) -> Reply:
         """A value in RESP3; unless all is to be expanded, strings, arrays and objects stay JSON."""

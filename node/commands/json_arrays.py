@@ -10,6 +10,7 @@ from node.commands.json_common import (
     KEY_CHANGED,
     changed,
     check_depth,
+    check_size,
     existing,
     first_of,
     index_of,
@@ -62,7 +63,9 @@ def json_arrappend(ctx: Context, args: Args) -> Reply:
     values = [value_of(text) for text in args[3:]]
     document = existing(to_write(ctx, args[1]))
     targets = _arrays(document, path)
-    check_depth([match for match in targets if match], values, below=1)
+    arrays = [match for match in targets if match]
+    check_depth(arrays, values, below=1)
+    check_size(len(arrays), sum(map(len, args[3:])))
 
     def append(match: Match) -> int:
         match.value.extend(map(copied, values))
@@ -90,6 +93,7 @@ def json_arrinsert(ctx: Context, args: Args) -> Reply:
     if any(not -len(match.value) <= index <= len(match.value) for match in arrays):
         raise CommandError("ERR index out of bounds")
     check_depth(arrays, values, below=1)
+    check_size(len(arrays), sum(map(len, args[4:])))
 
     def insert(match: Match) -> int:
         at = index if index >= 0 else len(match.value) + index

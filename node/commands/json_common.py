@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.context import Context
-from node.errors import CommandError
+from node.errors import STRING_TOO_LONG, CommandError
 from node.numbers import LLONG_MAX, LLONG_MIN, parse_int
 from node.registry import KeySpec
 from node.resp import Reply
@@ -27,6 +27,9 @@ KEY_CHANGED = (KeySpec("RW access update"),)
 NOT_JSON = "Existing key has wrong Redis type"
 NO_DOCUMENT = "ERR could not perform this operation on a key that doesn't exist"
 NEW_NOT_AT_ROOT = "ERR new objects must be created at the root"
+
+SIZE_MAX = 512 << 20
+"""How many bytes of JSON one request may put into places, or have made of spaces: a path multiplies both."""
 
 Step = Callable[[Match], Reply]
 
@@ -132,6 +135,12 @@ def check_depth(matches: list[Match], values: list[Any], below: int = 0) -> None
     depth = below + max(map(depth_of, values)) + max((len(match.location()) for match in matches), default=0)
     if depth > DOCUMENT_DEPTH_MAX:
         raise CommandError(f"ERR {TOO_DEEP}")
+
+
+def check_size(count: int, size: int) -> None:
+    """CommandError when so many texts of so many bytes, made by one small request, are more than any string may be."""
+    if count * size > SIZE_MAX:
+        raise CommandError(STRING_TOO_LONG)
 
 
 def resp_number(value: int | float) -> int | float:

@@ -66,11 +66,7 @@ class Json:
 
     def parts(self) -> int:
         """How many values there are in it, containers included."""
-        count, level = 1, [self.root]
-        while level:
-            level = [part for one in level if type(one) in _CONTAINERS for part in parts_of(one)]
-            count += len(level)
-        return count
+        return count_of(self.root)
 
 
 @cache
@@ -137,6 +133,15 @@ def depth_of(value: Any) -> int:
         depth += 1
         level = [part for one in level for part in parts_of(one) if type(part) in _CONTAINERS]
     return depth
+
+
+def count_of(value: Any) -> int:
+    """How many values there are in a value, itself included."""
+    count, level = 1, [value]
+    while level:
+        level = [part for one in level if type(one) in _CONTAINERS for part in parts_of(one)]
+        count += len(level)
+    return count
 
 
 def copied(value: Any) -> Any:

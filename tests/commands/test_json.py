@@ -7,6 +7,8 @@ tables are made.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from node.resp import encode2, encode3
 from tests.commands.harness import Harness
 from tests.commands.test_strings import events
 from tests.oracle.oracle import Told
+from tests.servers import ROOT
 
 DOC = '{"n":1,"f":2.5,"s":"ab","b":true,"z":null,"a":[1,2,3],"o":{"n":4,"a":["x"],"s":5}}'
 
@@ -392,6 +395,22 @@ def test_depth(redis: Harness) -> None:
     redis.run("JSON.RESP", "deep")
 
 
+def test_a_path_does_not_multiply_without_end(redis: Harness) -> None:
+    """Copies of a value, and spaces between values, are bounded: a request of a megabyte cannot ask for a terabyte."""
+    redis.run("JSON.SET", "d", "$", [[] for _ in range(5000)])
+    text = '"' + "x" * 200_000 + '"'
+    for request in (
+        ("JSON.SET", "d", "$[*]", text),
+        ("JSON.MERGE", "d", "$[*]", text),
+        ("JSON.MSET", "d", "$[*]", text),
+        ("JSON.ARRAPPEND", "d", "$[*]", text),
+        ("JSON.ARRINSERT", "d", "$[*]", 0, text),
+        ("JSON.GET", "d", "INDENT", "x" * 200_000, "$"),
+    ):
+        assert redis.error(*request).startswith("ERR string exceeds maximum allowed size")
+    assert document(redis) == [[]] * 5000
+
+
 # Events and replicas --------------------------------------------------------------------------------------------------
 
 
@@ -489,3 +508,14 @@ def test_facts(redis: Harness) -> None:
     assert facts[b"json.set"][6] == ["@json", "@write", "@slow"]
     documented = redis.run("COMMAND", "DOCS", "JSON.SET")[b"json.set"]
     assert documented[b"group"] == b"module"
+
+
+def test_a_node_without_documents_loads_nothing_for_them() -> None:
+    script = (
+        "import sys; from tests.commands.harness import Harness; node = Harness(); node.run('SET', 'a', 'b')\n"
+        "libraries = {'orjson', 're2', 'node.types.json_path_syntax'}\n"
+        "assert not libraries & set(sys.modules)\n"
+        "node.run('JSON.SET', 'd', '$', '[\"x\"]'); node.run('JSON.GET', 'd', '$[?(@ =~ \"x\")]')\n"
+        "assert libraries <= set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, timeout=60)
