@@ -231,7 +231,7 @@ def _limits(rng: random.Random, kind: str) -> dict[str, str]:
     small = rng.random() < 0.5
     names = ["hash_max_listpack_entries", "zset_max_listpack_entries", "set_max_intset_entries"]
     names += ["set_max_listpack_entries"] if kind == "valkey" else []
-    return {name: "5" for name in names} | {"list_max_listpack_size": "4"} if small else {}
+    return dict.fromkeys(names, "5") | {"list_max_listpack_size": "4"} if small else {}
 
 
 def test_sequences(judge: Judge) -> None:

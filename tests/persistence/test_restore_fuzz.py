@@ -76,7 +76,7 @@ def _made(config: dict[str, str]) -> list[bytes]:
         some = [words[at % len(words)] + (b"%d" % at if at >= len(words) else b"") for at in range(count)]
         node.run("RPUSH", f"l{count}", *some)
         node.run("SADD", f"e{count}", *some)
-        node.run("SADD", f"i{count}", *[number for number in EDGE_INTS[:count]])
+        node.run("SADD", f"i{count}", *EDGE_INTS[:count])
         node.run("ZADD", f"z{count}", *[word for at, one in enumerate(some) for word in (at * 1.5 - 3, one)])
         node.run("HSET", f"h{count}", *[word for one in some for word in (one, one)])
         node.run("GEOADD", f"g{count}", *[word for at in range(count) for word in (at % 80, at % 60, f"m{at}")])
@@ -104,7 +104,8 @@ def payloads() -> list[bytes]:
     items = [b"a", b"12", b"-70000", b"x" * 70, b"300", b"f"]
     numbers = [b"a", b"1", b"b", b"2.5"]
     listed = ziplist(items)
-    old = [b"\x0a" + _text(listed), b"\x0e\x02" + _text(listed) * 2, b"\x0d" + _text(listed), b"\x0c" + _text(ziplist(numbers))]
+    old = [b"\x0a" + _text(listed), b"\x0e\x02" + _text(listed) * 2, b"\x0d" + _text(listed)]
+    old += [b"\x0c" + _text(ziplist(numbers))]
     old += [b"\x09" + _text(zipmap({b"a": b"1", b"b": b"2" * 60})), b"\x01\x02\x01a\xc0\x07", b"\x03\x01\x01a\x032.5"]
     return [one[:-10] for one in _made({}) + _made(large)] + old
 
