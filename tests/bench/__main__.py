@@ -1,5 +1,8 @@
 """`python -m tests.bench`: our node, redis-server and valkey-server in turn; `python -m tests.bench profile GET -P 16`.
 
+`--types` compares commands of every type, `complexity` the cost of operations on few and very many elements, and
+`elements` the memory of an element.
+
 Only ratios from one run mean anything: nothing is pinned, and the machine does other things besides.
 """
 
@@ -16,8 +19,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from tests.bench import report
-from tests.bench.load import COMMANDS, rounds
+from tests.bench import complexity as costs
+from tests.bench import elements as sizes
+from tests.bench import report, types
+from tests.bench.load import BARS, COMMANDS, rounds
 from tests.bench.memory import Footprint, footprint
 from tests.bench.servers import REPOSITORY, BenchError, Kind, hashslot_node, redis_server, started, valkey_server
 
@@ -44,8 +49,9 @@ def _kinds(names: str, checkout: Path) -> list[Kind]:
 
 @click.group(invoke_without_command=True)
 @click.option("--quick", is_flag=True, help="One short round and fewer keys: for a first look.")
-@click.option("--only", default=",".join(COMMANDS), show_default=True, help="Which commands.")
-@click.option("--pipeline", default="1,16,100", show_default=True, help="How many requests are sent at a time.")
+@click.option("--types", "by_type", is_flag=True, help="Commands of every type in place of the usual ones.")
+@click.option("--only", default="", help=f"Which commands.  [{','.join(COMMANDS)}]")
+@click.option("--pipeline", default="", help="How many requests are sent at a time.  [1,16,100; with --types 1,16]")
 @click.option("--rounds", "count", type=click.IntRange(1), help="How often all is run; medians count.  [3; 1 if quick]")
 @click.option("--servers", default="redis,valkey,hashslot", show_default=True, help="Which servers.")
 @click.option("--no-memory", is_flag=True, help="Leave out memory per key.")
@@ -57,6 +63,7 @@ def _kinds(names: str, checkout: Path) -> list[Kind]:
 def main(
     context: click.Context,
     quick: bool,
+    by_type: bool,
     only: str,
     pipeline: str,
     count: int | None,
@@ -68,19 +75,23 @@ def main(
     """Compare our node with redis-server and valkey-server: throughput, CPU per request, memory per key."""
     if context.invoked_subcommand is not None:
         return
+    known, bars = (types.TYPES, types.BARS) if by_type else (COMMANDS, BARS)
+    only, pipeline = only or ",".join(known), pipeline or ("1,16" if by_type else "1,16,100")
     if any(not word.isdigit() or not int(word) for word in _words(pipeline)):
         raise click.BadParameter("--pipeline takes numbers from 1 on, separated by commas")
     console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
     load = os.getloadavg()[0]
     try:
         kinds = _kinds(servers, checkout.absolute())
-        commands, pipelines = _words(only, list(COMMANDS)), [int(word) for word in _words(pipeline)]
+        commands, pipelines = _words(only, list(known)), [int(word) for word in _words(pipeline)]
         quiet = Console(stderr=True)
         with contextlib.ExitStack() as stack, quiet.status("starting servers") as status:
             running = [stack.enter_context(started(kind)) for kind in kinds]
-            results = rounds(running, commands, pipelines, count or (1 if quick else 3), quick, status.update)
+            results = (types.rounds if by_type else rounds)(
+                running, commands, pipelines, count or (1 if quick else 3), quick, status.update
+            )
         footprints: list[Footprint] = []
-        if not no_memory:
+        if not no_memory and not by_type:
             keys = QUICK_MEMORY_KEYS if quick else MEMORY_KEYS
             with quiet.status(f"memory of {keys:,} keys"):
                 footprints = [footprint(kind, keys) for kind in kinds]
@@ -88,9 +99,9 @@ def main(
         click.echo(f"tests.bench: {error}", err=True)
         sys.exit(2)
     if as_json:
-        click.echo(json.dumps(report.as_json(results, footprints), indent=2))
+        click.echo(json.dumps(report.as_json(results, footprints, bars), indent=2))
         return
-    console.print(report.speed_table(results, [kind.name for kind in kinds], load))
+    console.print(report.speed_table(results, [kind.name for kind in kinds], load, bars))
     if footprints:
         console.print(report.memory_table(footprints))
 
@@ -112,6 +123,47 @@ def profile(command: str, pipeline: int, seconds: float, functions: bool, as_jso
         Console().print(report.layers_table(command.upper(), pipeline, measured))
     if functions:
         click.echo(layers.by_function(command.upper(), pipeline))
+
+
+@main.command()
+@click.option("--sizes", "listed", default="1000,100000,1000000", show_default=True, help="How many elements.")
+@click.option("--requests", "count", type=click.IntRange(20), default=4000, show_default=True, help="Of each operation.")
+@click.option("--servers", default="redis,hashslot", show_default=True, help="Which servers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+def complexity(listed: str, count: int, servers: str, as_json: bool) -> None:
+    """What operations cost on few, many and very many elements."""
+    numbers = [int(word) for word in _words(listed)]
+    try:
+        kinds = _kinds(servers, REPOSITORY)
+        with Console(stderr=True).status("") as status:
+            found = costs.measure(kinds, numbers, count, status.update)
+    except BenchError as error:
+        click.echo(f"tests.bench: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(costs.as_json(found), indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES).print(
+            costs.table(found, [kind.name for kind in kinds], numbers)
+        )
+
+
+@main.command()
+@click.option("--elements", "count", type=click.IntRange(10_000), default=500_000, show_default=True, help="In all.")
+@click.option("--servers", default="redis,hashslot", show_default=True, help="Which servers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+def elements(count: int, servers: str, as_json: bool) -> None:
+    """Memory of an element of small and large collections."""
+    try:
+        with Console(stderr=True).status("") as status:
+            taken = sizes.measure(_kinds(servers, REPOSITORY), count, status.update)
+    except BenchError as error:
+        click.echo(f"tests.bench: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(sizes.as_json(taken), indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES).print(sizes.table(taken, report.BASE))
 
 
 if __name__ == "__main__":

@@ -73,13 +73,18 @@ def prefill(running: Running, keys: int = KEYS, key: bytes = b"key:%012d", value
                     raise BenchError(f"{running.kind.name}: SET answered {line!r}")
 
 
-def benchmark(running: Running, command: str, pipeline: int, requests: int) -> tuple[float, float]:
-    """One run: requests per second and the server's CPU microseconds per request. BenchError on an error reply."""
+def benchmark(
+    running: Running, command: str, pipeline: int, requests: int, words: Sequence[str] = ()
+) -> tuple[float, float]:
+    """One run: requests per second and the server's CPU microseconds per request. BenchError on an error reply.
+
+    words: the request, when it is not the one that `COMMANDS` has under this name.
+    """
     program = shutil.which("redis-benchmark")
     if program is None:
         raise BenchError("redis-benchmark is missing: apt-get install redis-tools")
     line = [program, "-h", "127.0.0.1", "-p", str(running.port), "-c", str(CLIENTS), "-r", str(KEYS)]
-    line += ["-n", str(requests), "-P", str(pipeline), "--csv", *COMMANDS[command]]
+    line += ["-n", str(requests), "-P", str(pipeline), "--csv", *(words or COMMANDS[command])]
     errors = running.error_replies()
     cpu_s = running.cpu_s()
     done = subprocess.run(line, capture_output=True, text=True, timeout=RUN_TIMEOUT_S)

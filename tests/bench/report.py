@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -30,16 +30,17 @@ def ratio(results: dict[Key, Runs], command: str, pipeline: int, server: str) ->
     return ratios[middle] if len(ratios) % 2 else (ratios[middle - 1] + ratios[middle]) / 2
 
 
-def _ratio_cell(value: float | None, server: str, pipeline: int) -> str:
+def _ratio_cell(value: float | None, server: str, bar: float | None) -> str:
     if value is None:
         return "-"
-    bar = BARS.get(pipeline)
     if server != OURS or bar is None:
         return f"{value:.2f}"
     return f"[green]{value:.2f} >= {bar}[/]" if value >= bar else f"[red]{value:.2f} < {bar}[/]"
 
 
-def speed_table(results: dict[Key, Runs], servers: Sequence[str], load: float) -> Table:
+def speed_table(
+    results: dict[Key, Runs], servers: Sequence[str], load: float, bars: Mapping[int, float] = BARS
+) -> Table:
     """A row a command and pipeline length, three columns a server. load: of the machine, before we added ours."""
     table = Table(
         title="redis-benchmark on one node that owns all slots",
@@ -59,7 +60,7 @@ def speed_table(results: dict[Key, Runs], servers: Sequence[str], load: float) -
             runs = results[command, pipeline, server]
             row += [f"{runs.median_rps():,.0f}", f"{runs.median_cpu_us():.2f}"]
             if server != BASE:
-                row.append(_ratio_cell(ratio(results, command, pipeline, server), server, pipeline))
+                row.append(_ratio_cell(ratio(results, command, pipeline, server), server, bars.get(pipeline)))
         table.add_row(*row)
     return table
 
@@ -87,7 +88,9 @@ def layers_table(command: str, pipeline: int, measured: dict[str, Any]) -> Table
     return table
 
 
-def as_json(results: dict[Key, Runs], footprints: Sequence[Footprint]) -> dict[str, Any]:
+def as_json(
+    results: dict[Key, Runs], footprints: Sequence[Footprint], bars: Mapping[int, float] = BARS
+) -> dict[str, Any]:
     """Everything that was measured, each run included."""
     return {
         "clients": CLIENTS,
@@ -100,7 +103,7 @@ def as_json(results: dict[Key, Runs], footprints: Sequence[Footprint]) -> dict[s
                 "requests_per_second": runs.rps,
                 "cpu_us_per_request": runs.cpu_us,
                 "ratio": ratio(results, command, pipeline, server),
-                "bar": BARS.get(pipeline) if server == OURS else None,
+                "bar": bars.get(pipeline) if server == OURS else None,
             }
             for (command, pipeline, server), runs in results.items()
         ],
