@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import given, settings
 
+from node.persistence.crc64 import crc64
+from node.persistence.encodings import LOADERS
 from node.persistence.encodings.json import TYPE_NAME, module_id, module_name
 from node.persistence.errors import NeedMore, PayloadError
 from node.persistence.payload import dump, restore
 from node.persistence.wire import Cursor, encode_length, encode_string
 from node.types.json import DOCUMENT_DEPTH_MAX, Json, same
 from tests.persistence.samples import seal
+from tests.servers import start
 from tests.types.test_json import VALUES
 
 
@@ -99,8 +106,6 @@ def test_damage_is_refused_or_harmless() -> None:
 
 
 def test_it_arrives_in_pieces() -> None:
-    from node.persistence.encodings import LOADERS
-
     body = dump(Json({"a": "x" * 300}))[1:-10]
     load = LOADERS[7]
     assert load is not None
@@ -109,3 +114,24 @@ def test_it_arrives_in_pieces() -> None:
             load(Cursor(body, size))
     value = load(Cursor(body))
     assert isinstance(value, Json) and value.root == {"a": "x" * 300}
+
+
+@pytest.mark.real
+def test_a_real_server_knows_the_name_and_the_frame(tmp_path: Path) -> None:
+    """It has no such module, and says by name whose value it cannot load; its checker walks through the frame."""
+    payload = dump(Json({"a": [1, 2.5, None], "b": "é" * 100}))
+    with start("redis", tmp_path, "--loglevel", "verbose") as real:
+        with pytest.raises(redis.ResponseError, match="Bad data format"):
+            real.client.restore("k", 0, payload)
+        assert real.client.ping()
+        real.until(lambda: "'ReJSON-RL'" in real.log_text(), "named in the log")
+    checker = shutil.which("redis-check-rdb")
+    if checker is None:
+        pytest.skip("redis-check-rdb is missing: apt-get install redis-server")
+    body = b"REDIS0010\xfe\x00" + payload[:1] + b"\x01k" + payload[1:-10] + b"\xff"
+    file = tmp_path / "json.rdb"
+    file.write_bytes(body + crc64(body).to_bytes(8, "little"))
+    done = subprocess.run([checker, str(file)], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "RDB looks OK" in done.stdout
+    assert "1 keys read" in done.stdout
