@@ -227,13 +227,13 @@ def test_unknown_versions(magic: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "words"),
-    [(6, "module"), (7, "module"), (99, "unknown type 99")],
+    ("tag", "words", "offset"),
+    [(6, "module", 11), (7, "module type 'AAAAAAAAA'", 15), (99, "unknown type 99", 11)],
 )
-def test_types_that_are_not_supported_are_named(tag: int, words: str) -> None:
+def test_types_that_are_not_supported_are_named(tag: int, words: str, offset: int) -> None:
     with pytest.raises(RdbError, match=words) as info:
         read(sealed(b"\xfe\x00" + bytes((tag,)) + b"\x01k\x00"))
-    assert info.value.offset == 11
+    assert info.value.offset == offset
 
 
 def test_a_wrong_checksum_is_an_error() -> None:
