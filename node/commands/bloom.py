@@ -12,6 +12,7 @@ from node.commands.probabilistic import (
     double_or,
     fraction_or,
     integer_or,
+    only,
     to_change,
     to_read,
 )
@@ -133,7 +134,7 @@ def _add_all(ctx: Context, key: bytes, items: list[bytes], create: Creator | Non
     complexity=_COST,
 )
 def bf_add(ctx: Context, args: Args) -> Reply:
-    return _add_all(ctx, args[1], args[2:], _usual)[0]
+    return only(_add_all(ctx, args[1], args[2:], _usual))
 
 
 @group.command(

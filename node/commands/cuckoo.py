@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.arguments import Options
-from node.commands.probabilistic import EXISTS, NOT_FOUND, changed, integer_or, to_change, to_read
+from node.commands.probabilistic import EXISTS, NOT_FOUND, changed, integer_or, only, to_change, to_read
 from node.context import Context
 from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.registry import KEY_DELETE, KEY_INSERT, KEY_READ, KEY_UPDATE, Args, Flag, Group
@@ -130,7 +130,7 @@ def _add_all(ctx: Context, args: Args, items: list[bytes], *, unique: bool, capa
     complexity=_COST_OF_ADDING,
 )
 def cf_add(ctx: Context, args: Args) -> Reply:
-    return _add_all(ctx, args, args[2:], unique=False, capacity=DEFAULT_CAPACITY)[0]
+    return only(_add_all(ctx, args, args[2:], unique=False, capacity=DEFAULT_CAPACITY))
 
 
 @group.command(
@@ -144,7 +144,7 @@ def cf_add(ctx: Context, args: Args) -> Reply:
     complexity=_COST_OF_ADDING,
 )
 def cf_addnx(ctx: Context, args: Args) -> Reply:
-    return _add_all(ctx, args, args[2:], unique=True, capacity=DEFAULT_CAPACITY)[0]
+    return only(_add_all(ctx, args, args[2:], unique=True, capacity=DEFAULT_CAPACITY))
 
 
 def _insert(ctx: Context, args: Args, *, unique: bool) -> Reply:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from node.context import Context
 from node.errors import CommandError
 from node.numbers import parse_double, parse_int
+from node.resp import Reply
 
 T = TypeVar("T")
 
@@ -52,6 +53,14 @@ def fraction_or(text: bytes, error: str) -> float:
     if not 0 < number < 1:
         raise CommandError(error)
     return number
+
+
+def only(replies: list[Reply]) -> Reply:
+    """The reply for the only item; raised when it is an error."""
+    reply = replies[0]
+    if isinstance(reply, CommandError):
+        raise reply
+    return reply
 
 
 def changed(ctx: Context, event: str, key: bytes, changes: int = 1) -> None:

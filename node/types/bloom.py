@@ -2,7 +2,8 @@
 
 A layer for n items with error rate e has -n * ln(e) / ln(2)^2 bits, and ln(2) * bits / n of them belong to an item
 (Bloom, 1970). The layers' rates halve from one to the next, the first being half of what was asked for, so that all
-together they err no more often than that (Almeida et al., "Scalable Bloom Filters", 2007).
+together they err no more often than that (Almeida et al., "Scalable Bloom Filters", 2007). An item's bits lie at
+distances that grow (Dillinger and Manolios' enhanced double hashing): at equal ones, two items could share all of them.
 """
 
 from __future__ import annotations
@@ -65,20 +66,22 @@ class Layer:
     def has(self, start: int, step: int) -> bool:
         """Whether an item with this pair of hashes seems to be in here."""
         bits, size = self.bits, self.size
-        for _ in range(self.hashes):
+        for turn in range(self.hashes):
             place = start % size
             if not bits[place >> 3] >> (place & 7) & 1:
                 return False
             start += step
+            step += turn
         return True
 
     def add(self, start: int, step: int) -> None:
         """Add an item that is not in here."""
         bits, size = self.bits, self.size
-        for _ in range(self.hashes):
+        for turn in range(self.hashes):
             place = start % size
             bits[place >> 3] |= 1 << (place & 7)
             start += step
+            step += turn
         self.count += 1
 
     def is_plausible(self) -> bool:

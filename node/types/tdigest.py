@@ -109,7 +109,14 @@ def _between(value: float, low: float, high: float, start: float, end: float) ->
     if not span > 0:
         return start
     part = value / span - low / span if math.isfinite(span) else (value / 2 - low / 2) / (high / 2 - low / 2)
-    return start * (1 - part) + end * part
+    return _towards(start, end, part)
+
+
+def _towards(start: float, end: float, part: float) -> float:
+    """Such a part of the way from `start` to `end`, which is not less; never outside of them."""
+    way = end - start
+    place = start + way * part if math.isfinite(way) else start * (1 - part) + end * part
+    return min(max(place, start), end)
 
 
 def joined(means: list[float], weights: list[int], compression: int) -> tuple[array[float], array[int]]:
@@ -124,8 +131,7 @@ def joined(means: list[float], weights: list[int], compression: int) -> tuple[ar
     for next_mean, next_weight in zip(means[1:], weights[1:], strict=True):
         both = weight + next_weight
         if (done + both) / total <= limit:
-            share = next_weight / both
-            mean = mean * (1 - share) + next_mean * share
+            mean = _towards(mean, next_mean, next_weight / both)
             weight = both
             continue
         new_means.append(mean)
