@@ -195,7 +195,6 @@ TABLES = {
         OBJECT REFCOUNT h
         OBJECT REFCOUNT nothing
         OBJECT IDLETIME nothing
-        OBJECT IDLETIME s
         OBJECT FREQ nothing
         OBJECT FREQ s
         OBJECT

@@ -73,6 +73,7 @@ class Node:
 
     def __init__(self) -> None:
         self.stats = Stats()
+        self.fields_due_ms = 1 << 62
         self.context = SimpleNamespace(now_ms=0, abandon=lambda: self.ran.append("abandoned"))
         self.config = SimpleNamespace(
             proto_max_bulk_len=1 << 29, client_query_buffer_limit=1 << 20, timeout=0, tcp_keepalive=0, unixsocket="/s"
