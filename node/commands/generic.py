@@ -150,8 +150,9 @@ def type_of(ctx: Context, args: Args) -> Reply:
 )
 def keys(ctx: Context, args: Args) -> Reply:
     matches = compile_glob(args[1])
+    all_of_them = args[1] == b"*"  # the empty key too, which no other pattern with a star matches
     deadlines, now_ms, all_keys = ctx.expires, ctx.now_ms, ctx.database.keys()
-    return [key for key in all_keys if matches(key) and deadlines.get(key, now_ms + 1) > now_ms]
+    return [key for key in all_keys if (all_of_them or matches(key)) and deadlines.get(key, now_ms + 1) > now_ms]
 
 
 @group.command(

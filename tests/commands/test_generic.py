@@ -255,3 +255,10 @@ def test_help_frames_what_the_declarations_say(redis: Harness) -> None:
     lines = redis.run("OBJECT", "HELP")
     assert lines[0] == "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
     assert "ENCODING key" in lines and lines[-2:] == ["HELP", "    Prints this help."]
+
+
+def test_keys_with_a_star_lists_the_empty_key() -> None:
+    redis = Harness()
+    redis.run("MSET", "", 1, "a", 1)
+    assert sorted(redis.run("KEYS", "*")) == [b"", b"a"]  # type: ignore[arg-type, type-var]
+    assert redis.run("KEYS", "**") == [b"a"]

@@ -106,6 +106,17 @@ _TEMPLATES: dict[str, str] = {
 }  # fmt: skip
 """CARRY stands for RESTORE under the second key of what DUMP of the real server's first one gave."""
 
+_NEWER = """
+    HEXPIREAT {hash} {at} {expopt} FIELDS 2 {member} {member}|HPEXPIREAT {hash} {at_ms} FIELDS 1 {member}
+    HEXPIREAT {hash} 33333333333 FIELDS 1 {member}|HEXPIRETIME {hash} FIELDS 2 {member} {member}
+    HPEXPIRETIME {hash} FIELDS 1 {member}|HPERSIST {hash} FIELDS 2 {member} {member}|HGETDEL {hash} FIELDS 1 {member}
+    HSETEX {hash} {setexopt} FIELDS 2 {member} {text} {member} 1|HGETEX {hash} {hgetexopt} FIELDS 1 {member}
+    HSET {hash} {member} {text} {member} {text}|HDEL {hash} {member}|HGETALL {hash}|HLEN {hash}
+    HINCRBY {hash} {member} 1|SET {str} {text} IFEQ {text}|SET {str} 1 IFEQ a GET|DELIFEQ {str} {text}
+    MSETEX 2 {str} 1 {str} {text} {msetexopt}
+"""
+"""Since 8.0; Valkey has them too."""
+
 _IN_MULTI = """
     BLPOP {list} {list} 0|BRPOP {list} 0.1|BLMOVE {list} {list} {end} {end} 0|BRPOPLPUSH {list} {list} 0
     BLMPOP 0 2 {list} {list} {end} COUNT {count}|BZPOPMIN {zset} {zset} 0|BZPOPMAX {zset} 0
@@ -120,6 +131,7 @@ def _split(table: str) -> list[str]:
 
 _BY_TYPE = {kind: _split(table) for kind, table in _TEMPLATES.items()}
 _BLOCKING = _split(_IN_MULTI)
+_BY_TYPE_NEWER = {**_BY_TYPE, "newer": _split(_NEWER)}
 
 BLOCKING = frozenset(one.split()[0] for one in _BLOCKING if one[0] == "B")
 """Commands that wait for a key to be filled."""
@@ -171,6 +183,9 @@ _WORDS: dict[str, Draw] = {
     "to": _one_of("+/9/(8-0/-"), "xcount": _one_of("//COUNT 2/COUNT 1"), "from0": _one_of("0/$/5/0/0"),
     "mkstream": _one_of("MKSTREAM/MKSTREAM/"), "group": _one_of("g1/g1/g1/g2"), "who": _one_of("ann/bob"),
     "noack": _one_of("///NOACK"), "claimopt": _one_of("/FORCE/RETRYCOUNT 4/FORCE LASTID 4-0"),
+    "msetexopt": _one_of("/NX/XX/EXAT 99999999999/KEEPTTL"),
+    "hgetexopt": _one_of("/PERSIST/EXAT 44444444444"), "at_ms": _one_of("33333333333000/44444444444000/1"),
+    "at": _one_of("33333333333/44444444444/1"), "setexopt": _one_of("//EXAT 33333333333/FNX/FXX/KEEPTTL"),
     "replace": _one_of("REPLACE/"), "expopt": _one_of("//NX/XX/GT/LT"),
 }  # fmt: skip
 
@@ -211,18 +226,22 @@ def _filled(rng: random.Random, template: str, spoil: float) -> Request:
     return request
 
 
-def sequence(rng: random.Random, steps: int) -> list[Request]:
-    """So many requests, some of them within MULTI and EXEC. Types take turns in being touched more often."""
-    kinds = list(_BY_TYPE)
+def sequence(rng: random.Random, steps: int, newer: bool) -> list[Request]:
+    """So many requests, some of them within MULTI and EXEC. Types take turns in being touched more often.
+
+    newer: with commands that came after Redis 7.2.
+    """
+    templates = _BY_TYPE_NEWER if newer else _BY_TYPE
+    kinds = list(templates)
     found: list[Request] = []
     while len(found) < steps:
         favourite = rng.choice(kinds)
         for _ in range(rng.randrange(5, 30)):
             kind = favourite if rng.random() < 0.6 else rng.choice(kinds)
-            found.append(_filled(rng, rng.choice(_BY_TYPE[kind]), spoil=0.05))
+            found.append(_filled(rng, rng.choice(templates[kind]), spoil=0.05))
         if rng.random() < 0.5:
             found.append(["MULTI"])
             for _ in range(rng.randrange(1, 5)):
-                found.append(_filled(rng, rng.choice(_BLOCKING + _BY_TYPE[favourite]), spoil=0.01))
+                found.append(_filled(rng, rng.choice(_BLOCKING + templates[favourite]), spoil=0.01))
             found.append([rng.choice(("EXEC", "EXEC", "EXEC", "DISCARD"))])
     return found
