@@ -48,7 +48,9 @@ _USES: dict[str, list[list[object]]] = {
         ["ZRANK", "k", "a"], ["ZUNIONSTORE", "other", 1, "k"], ["ZREM", "k", "a"], ["ZPOPMIN", "k"], ["ZPOPMAX", "k"],
     ],
     "hash": [
-        ["HGETALL", "k"], ["HSET", "k", "a", 1], ["HINCRBY", "k", "a", 1], ["HSCAN", "k", 0], ["HRANDFIELD", "k", -3],
+        ["HGETALL", "k"],
+        ["HPTTL", "k", "FIELDS", 1, "a"], ["HSET", "k", "a", 1],
+        ["HINCRBY", "k", "a", 1], ["HSCAN", "k", 0], ["HRANDFIELD", "k", -3],
         ["HDEL", "k", "a"],
     ],
     "stream": [
@@ -57,10 +59,29 @@ _USES: dict[str, list[list[object]]] = {
         ["XREADGROUP", "GROUP", "g", "ann", "STREAMS", "k", 0], ["XAUTOCLAIM", "k", "g", "bob", 0, 0],
         ["XDEL", "k", "1-1", "2-1"], ["XTRIM", "k", "MAXLEN", 1], ["XGROUP", "DESTROY", "k", "g"],
     ],
+    "ReJSON-RL": [
+        ["JSON.GET", "k"], ["JSON.TYPE", "k", "$"], ["JSON.OBJKEYS", "k", "$..*"], ["JSON.NUMINCRBY", "k", "$..d", 1],
+        ["JSON.ARRLEN", "k", "$..a"], ["JSON.SET", "k", "$.x", "1"], ["JSON.DEL", "k", "$..b"], ["JSON.CLEAR", "k"],
+    ],
+    "MBbloom--": [["BF.ADD", "k", "x"], ["BF.EXISTS", "k", "y"], ["BF.INFO", "k"], ["BF.CARD", "k"]],
+    "MBbloomCF": [["CF.ADD", "k", "x"], ["CF.EXISTS", "k", "y"], ["CF.INFO", "k"], ["CF.DEL", "k", "x"]],
+    "CMSk-TYPE": [["CMS.INCRBY", "k", "x", 1], ["CMS.QUERY", "k", "y"], ["CMS.INFO", "k"]],
+    "TopK-TYPE": [["TOPK.ADD", "k", "x"], ["TOPK.LIST", "k"], ["TOPK.INFO", "k"]],
+    "TDIS-TYPE": [["TDIGEST.ADD", "k", 1], ["TDIGEST.QUANTILE", "k", 0.5], ["TDIGEST.INFO", "k"]],
 }  # fmt: skip
 _AFTER: list[list[object]] = [
     ["OBJECT", "ENCODING", "k"], ["MEMORY", "USAGE", "k"], ["DUMP", "k"], ["COPY", "k", "copy", "REPLACE"],
     ["SORT", "k", "ALPHA"], ["TYPE", "k"], ["DEL", "k", "copy", "other"],
+]  # fmt: skip
+
+
+_MODULES = [
+    ("JSON.SET", "j1", "$", '{"a":[1,2.5,"text",null,true,{"b":{"c":[]}}],"d":-7}'),
+    ("JSON.SET", "j2", "$", "[" * 30 + "1" + "]" * 30),
+    ("BF.RESERVE", "b1", "0.01", "100"), ("BF.MADD", "b1", "a", "b", "c"), ("BF.MADD", "b2", *map(str, range(300))),
+    ("CF.RESERVE", "c1", "100"), ("CF.ADD", "c1", "a"), ("CMS.INITBYDIM", "m1", "20", "4"),
+    ("CMS.INCRBY", "m1", "a", "5", "b", "7"), ("TOPK.RESERVE", "t1", "3", "8", "4", "0.9"),
+    ("TOPK.ADD", "t1", "a", "b", "a", "c"), ("TDIGEST.CREATE", "d1"), ("TDIGEST.ADD", "d1", "1", "2.5", "9"),
 ]  # fmt: skip
 
 
@@ -86,6 +107,12 @@ def _made(config: dict[str, str]) -> list[bytes]:
         node.run("XGROUP", "CREATE", f"x{count}", "h", "$")
         node.run("XREADGROUP", "GROUP", "g", "ann", "COUNT", 7, "STREAMS", f"x{count}", ">")
         node.run("XDEL", f"x{count}", "1-2", "2-1")
+    known = set(node.run("COMMAND", "LIST"))  # type: ignore[arg-type]
+    for request in _MODULES:
+        if request[0].lower().encode() in known:
+            node.run(*request)
+    node.run("HSET", "deadlines", "a", 1, "b", 2, "c", 3)
+    node.run("HPEXPIREAT", "deadlines", 33333333333000, "FIELDS", 2, "a", "b")
     found = []
     for key in node.run("KEYS", "*"):  # type: ignore[union-attr]
         payload = node.run("DUMP", key)
