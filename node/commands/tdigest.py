@@ -10,7 +10,7 @@ from node.context import Context
 from node.errors import CommandError, wrong_arity
 from node.registry import KEY_INSERT, KEY_READ, KEY_UPDATE, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
-from node.types.tdigest import DEFAULT_COMPRESSION, DigestOverflow, DigestTooLarge, TDigest, View
+from node.types.tdigest import DEFAULT_COMPRESSION, WEIGHT_MAX, DigestOverflow, DigestTooLarge, TDigest, View
 
 group = Group("module")
 
@@ -103,6 +103,8 @@ def tdigest_add(ctx: Context, args: Args) -> Reply:
     values = [double_or(text, "ERR T-Digest: error parsing val parameter") for text in args[2:]]
     if not all(map(math.isfinite, values)):
         raise CommandError("ERR T-Digest: val parameter needs to be a finite number")
+    if found.total + len(values) > WEIGHT_MAX:
+        raise CommandError(_OVERFLOW)
     for value in values:
         found.add(value)
     changed(ctx, "tdigest.add", args[1], len(values))

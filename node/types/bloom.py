@@ -86,7 +86,7 @@ class Layer:
 
     def is_plausible(self) -> bool:
         """Whether the numbers, which came from outside, are those of a filter."""
-        return self.capacity > 0 and 0 < self.error_rate < 1 and self.count <= self.capacity
+        return 0 < self.capacity <= VALUE_BYTES_MAX * 8 and 0 < self.error_rate < 1 and self.count <= self.capacity
 
     def copy(self) -> Layer:
         """An equal one that shares nothing."""

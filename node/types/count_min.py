@@ -20,6 +20,8 @@ CELLS_MAX = 1 << 25
 """How many counters a sketch may have: merging visits each of them."""
 
 _TOTAL_MAX = (1 << 63) - 1
+_MERGED_AT_ONCE = 1 << 14
+"""As Python integers, counters take ten times their room."""
 
 
 class SketchTooLarge(Exception):
@@ -75,20 +77,19 @@ class CountMin:
 
         SketchOverflow, with nothing changed.
         """
-        merged: list[int] = [0] * len(self.cells)
-        total = 0
-        for source, weight in zip(sources, weights, strict=True):
-            if weight == 1:
-                merged = [number + other for number, other in zip(merged, source.cells, strict=True)]
-            else:
-                merged = [number + other * weight for number, other in zip(merged, source.cells, strict=True)]
-            total += source.total * weight
-        try:
-            cells = array("I", merged)
-        except OverflowError:
-            raise SketchOverflow from None
+        total = sum([source.total * weight for source, weight in zip(sources, weights, strict=True)])
         if not 0 <= total <= _TOTAL_MAX:
             raise SketchOverflow
+        cells = array("I")
+        for start in range(0, len(self.cells), _MERGED_AT_ONCE):
+            merged: list[int] = [0] * min(_MERGED_AT_ONCE, len(self.cells) - start)
+            for source, weight in zip(sources, weights, strict=True):
+                part = source.cells[start : start + _MERGED_AT_ONCE]
+                merged = [number + other * weight for number, other in zip(merged, part, strict=True)]
+            try:
+                cells.extend(merged)
+            except OverflowError:
+                raise SketchOverflow from None
         self.cells, self.total = cells, total
 
     def copy(self) -> CountMin:

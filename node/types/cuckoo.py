@@ -25,6 +25,7 @@ LAYERS_MAX = 32
 _FILTER_BYTES = 56
 """What Redis's structures around the buckets take: part of what CF.INFO tells."""
 _MIX = 0x5BD1E995
+_COUNT_MAX = (1 << 63) - 1
 
 _MAGIC = b"HSCF1"
 _HEAD = Struct("<HIIQQI")
@@ -107,8 +108,8 @@ class Cuckoo:
             return False
         layer, at = place
         layer[at] = 0
-        self.items -= 1
-        self.deleted += 1
+        self.items = max(self.items - 1, 0)  # a loaded header may have told fewer than there are
+        self.deleted = min(self.deleted + 1, _COUNT_MAX)
         return True
 
     def _put(self, layer: bytearray, item: bytes) -> bool:
@@ -197,7 +198,7 @@ class Cuckoo:
             raise BadDump
         if sum(sizes) > VALUE_BYTES_MAX:
             raise FilterTooLarge
-        if items > sum(sizes):
+        if items > sum(sizes) or deleted > _COUNT_MAX or expansion & (expansion - 1):
             raise BadDump
         found = cls.__new__(cls)
         found.bucket_size, found.max_iterations, found.expansion = bucket_size, max_iterations, expansion

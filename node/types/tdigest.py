@@ -151,9 +151,20 @@ def _limit(quantile: float, scale: float) -> float:
 
 
 class TDigest:
-    """A digest. low and high: the least and greatest observation, infinite when there is none. DigestTooLarge."""
+    """A digest. total: of observations. low and high: the least and greatest, infinite without any. DigestTooLarge."""
 
-    __slots__ = ("_view", "compression", "compressions", "gathered", "gathered_weights", "high", "low", "means", "weights")
+    __slots__ = (
+        "_view",
+        "compression",
+        "compressions",
+        "gathered",
+        "gathered_weights",
+        "high",
+        "low",
+        "means",
+        "total",
+        "weights",
+    )
 
     def __init__(self, compression: int = DEFAULT_COMPRESSION) -> None:
         if compression > COMPRESSION_MAX:
@@ -169,6 +180,7 @@ class TDigest:
         self.gathered_weights: array[int] = array("q")
         self.low, self.high = math.inf, -math.inf
         self.compressions = 0
+        self.total = 0
         self._view: View | None = None
 
     @property
@@ -181,16 +193,14 @@ class TDigest:
         """What TDIGEST.INFO calls memory usage."""
         return _HEAD_BYTES + self.capacity * _NODE_BYTES
 
-    @property
-    def total(self) -> int:
-        """How many observations there are."""
-        return sum(self.weights) + sum(self.gathered_weights)
-
     def add(self, value: float, weight: int = 1) -> None:
-        """Observe a finite number so many times."""
+        """Observe a finite number so many times. DigestOverflow, with nothing changed."""
+        if self.total + weight > WEIGHT_MAX:
+            raise DigestOverflow
         if len(self.means) + len(self.gathered) >= self.capacity:
             self._compress()
         self._view = None
+        self.total += weight
         self.gathered.append(value)
         self.gathered_weights.append(weight)
         self.low = min(self.low, value)
@@ -213,7 +223,7 @@ class TDigest:
     def _compress(self) -> None:
         self.means, self.weights = self._joined()
         self.gathered, self.gathered_weights = array("d"), array("q")
-        self.compressions += 1
+        self.compressions = min(self.compressions + 1, WEIGHT_MAX)
 
     def view(self) -> View | None:
         """The distribution as it is now; None when there are no observations."""
@@ -229,5 +239,5 @@ class TDigest:
         twin = TDigest(self.compression)
         twin.means, twin.weights = self.means[:], self.weights[:]
         twin.gathered, twin.gathered_weights = self.gathered[:], self.gathered_weights[:]
-        twin.low, twin.high, twin.compressions = self.low, self.high, self.compressions
+        twin.low, twin.high, twin.total, twin.compressions = self.low, self.high, self.total, self.compressions
         return twin

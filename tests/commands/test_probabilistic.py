@@ -13,7 +13,7 @@ from node.persistence.errors import PayloadError
 from node.persistence.options import SaveOptions
 from node.persistence.payload import dump, restore
 from node.persistence.rdb import encode_key, encode_key_piecewise
-from tests.commands.harness import START_MS, Harness
+from tests.commands.harness import START_MS, Harness, encoded
 from tests.commands.test_strings import events
 
 Request = tuple[object, ...]
@@ -128,7 +128,9 @@ def test_damaged_payloads_are_refused_or_make_a_usable_value(redis: Harness, kin
         redis.node.databases[0].keys_of(b"k")[b"k"] = value
         if redis.run("TYPE", "k") == kind:
             answers(redis, kind, "k")
-            redis.run(*MAKERS[kind][1])
+            for request in MAKERS[kind][1:]:
+                redis.node.run(redis.client, [encoded(word) for word in request])
+            assert redis.run("RESTORE", "k", 0, redis.run("DUMP", "k"), "REPLACE") == "OK"
     assert refused > 20
 
 
@@ -375,6 +377,26 @@ def test_count_min_replies(redis: Harness) -> None:
     assert redis.run("CMS.QUERY", "sum", "a", "b", "c") == [44, 168, 0]
     high = redis.run("CMS.INCRBY", "s", "a", 1 << 32)[0]
     assert isinstance(high, CommandError) and high.text == "CMS: INCRBY overflow"
+
+
+def test_a_t_digest_that_cannot_count_further(redis: Harness) -> None:
+    redis.run("TDIGEST.CREATE", "t")
+    redis.run("TDIGEST.ADD", "t", 1)
+    for _ in range(62):
+        redis.run("TDIGEST.MERGE", "t", 1, "t")
+    assert redis.run("TDIGEST.INFO", "t")["Observations"] == 1 << 62
+    assert redis.error("TDIGEST.MERGE", "t", 1, "t") == "ERR T-Digest: overflow detected"
+    redis.run("COPY", "t", "half")
+    redis.run("TDIGEST.CREATE", "almost")
+    redis.run("TDIGEST.ADD", "almost", 1)
+    for _ in range(61):
+        redis.run("TDIGEST.MERGE", "almost", 1, "almost")
+        redis.run("TDIGEST.ADD", "almost", 1)
+    redis.run("TDIGEST.MERGE", "t", 1, "almost")
+    left = (1 << 63) - 1 - redis.run("TDIGEST.INFO", "t")["Observations"]
+    assert left == 0
+    assert redis.error("TDIGEST.ADD", "t", 5) == "ERR T-Digest: overflow detected"
+    assert redis.run("TDIGEST.QUANTILE", "t", 0.5) == [1]
 
 
 def test_top_k_replies(redis: Harness) -> None:

@@ -49,6 +49,7 @@ def _build(parts: list[Part]) -> TDigest:
     value.means, value.weights = _read(reader, value.capacity)
     value.gathered, value.gathered_weights = _read(reader, value.capacity - len(value.means))
     reader.end()
+    value.total = sum(value.weights) + sum(value.gathered_weights)
     everything = [*value.means, *value.gathered]
     if list(value.means) != sorted(value.means) or value.total > WEIGHT_MAX:
         raise RdbError("the centroids of a t-digest are out of order, or too heavy")
