@@ -236,6 +236,7 @@ KNOWN: dict[str, list[Known]] = {
         _both_refuse("HEXPIREAT HPEXPIREAT HEXPIRETIME HPEXPIRETIME HPERSIST HGETDEL HSETEX HGETEX"),
         _for("GEOSEARCH GEOSEARCHSTORE GEORADIUSBYMEMBER GEORADIUSBYMEMBER_RO", "does not exist", "could not decode"),
         _for("MULTI", "not allowed inside", "can not be nested"),
+        *[_for("GETEX", "ERR ", ours) for ours in ("_b''", "$None", "WRONGTYPE")],  # Valkey looks at the expiry first
         _for("BITCOUNT", "", "syntax error"),  # Valkey takes a start without an end
         _for("SORT SORT_RO", "can't be converted", "*["),  # "" and NUL are 0 to strtod()
         _for("SORT SORT_RO", "x00", ""),
