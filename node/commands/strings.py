@@ -8,7 +8,7 @@ from node.context import Context
 from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.registry import KEY_ACCESS_DELETE, KEY_ACCESS_UPDATE, KEY_OVERWRITE, KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
-from node.types.string import STRING_TYPES, StringValue, compact, text_of
+from node.types.string import ABOVE_DIGITS, STRING_TYPES, StringValue, compact, text_of
 from node.types.xxh3 import hex_digest
 
 group = Group("string")
@@ -172,9 +172,7 @@ def set_(ctx: Context, args: Args) -> Reply:
     if len(args) > 3:
         return _set_with_options(ctx, args)
     key = args[1]
-    value: StringValue = args[2]
-    if len(args[2]) < 21:
-        value = compact(args[2])
+    value: StringValue = args[2] if args[2] > ABOVE_DIGITS else compact(args[2])
     if ctx.observers or ctx.database.walkers or key in ctx.expires:
         ctx.set(key, value)
         ctx.modified("set", key)
@@ -291,7 +289,7 @@ def mset(ctx: Context, args: Args) -> Reply:
 
 
 def _set_all(ctx: Context, args: Args) -> None:
-    values = [compact(text) if len(text) < 21 else text for text in args[2::2]]
+    values = [text if text > ABOVE_DIGITS else compact(text) for text in args[2::2]]
     if ctx.observers or ctx.database.walkers or ctx.expires:
         for key, value in zip(args[1::2], values, strict=True):
             ctx.set(key, value)

@@ -48,10 +48,14 @@ def _add(ctx: Context, key: bytes, amount: int) -> int:
 )
 def incr(ctx: Context, args: Args) -> Reply:
     key = args[1]
-    value = ctx.write(key)
-    if type(value) is int and value < LLONG_MAX:  # what `_add` does, for the usual counter
+    value = ctx.keys.get(key)
+    if (
+        type(value) is int
+        and value < LLONG_MAX
+        and not (ctx.observers or ctx.database.walkers or key in ctx.expires)
+    ):  # what `_add` does, for the usual counter of which nobody wants to know
         value = ctx.keys[key] = value + 1
-        ctx.modified("incrby", key)
+        ctx.dirty += 1
         return value
     return _add(ctx, key, 1)
 

@@ -14,12 +14,13 @@ STRING_TYPES = frozenset((bytes, int, bytearray))
 
 _EMBEDDED_MAX = 44
 _INTEGER_DIGITS_MAX = 20
-_ABOVE_DIGITS = 58
+ABOVE_DIGITS = b":"
+"""A text that is greater begins with no digit and no minus sign: the quickest way to see that it is no number."""
 
 
 def compact(text: bytes) -> bytes | int:
     """A string as it is stored when it is set whole."""
-    if len(text) <= _INTEGER_DIGITS_MAX and text and text[0] < _ABOVE_DIGITS:
+    if len(text) <= _INTEGER_DIGITS_MAX and text < ABOVE_DIGITS:
         number = parse_int(text)
         return text if number is None else number
     return text
