@@ -58,10 +58,11 @@ def program(kind: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port on which nobody listens, with nobody on the cluster bus's port above it either."""
+    """A port on which nobody listens, with nobody on the cluster bus's port above it either: both below 32768, from where on
+    the system takes ports for outgoing connections."""
     source = random.SystemRandom()
     while True:
-        port = source.randrange(20000, 32000)
+        port = source.randrange(20000, 22700)
         with socket.socket() as one, socket.socket() as bus:
             try:
                 one.bind(("127.0.0.1", port))
