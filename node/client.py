@@ -49,7 +49,6 @@ class Client:
     __slots__ = (
         "address",
         "arg_bytes",
-        "asking",
         "authenticated",
         "close",
         "closing",
@@ -108,7 +107,6 @@ class Client:
         self.encode = resp.encode2
         self.unusual: int = 0
         """Sum of `Unusual`: an int, since IntFlag arithmetic is slow and this is tested per request."""
-        self.asking = False
         self.reply_skip = 0
         """CLIENT REPLY SKIP: how many replies are still to be left out, the one to SKIP itself included."""
         self.no_evict = False

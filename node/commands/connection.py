@@ -190,7 +190,7 @@ def reset(ctx: Context, args: Args) -> Reply:
     client.database = node.databases[0]
     client.set_protocol(2)
     client.name = b""
-    client.asking = client.no_touch = client.no_evict = False
+    client.no_touch = client.no_evict = False
     client.set_replies("on")
     client.mark(Unusual.ASKING, False)
     client.mark(Unusual.READONLY, False)
