@@ -306,7 +306,8 @@ class Stream:
         self._link = Wire(server.port)
         self._link.socket.sendall(resp.request([b"PSYNC", b"?", b"-1"]))
         assert self._link.read_line().startswith(b"+FULLRESYNC")
-        while not (line := self._link.read_line()):
+        # Bare newlines keep the link alive while the snapshot is written: none, one or many stand before its length.
+        while not (line := self._link.read_line().lstrip(b"\n")):
             pass
         assert line.startswith(b"$"), line
         self._link.read_bytes(int(line[1:]))
