@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hashslot")
 
-_REPLY_OFF = int(Unusual.REPLY_OFF)
 _SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _CONGESTED_BYTES = 64 * 1024
 
@@ -41,12 +40,12 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_congested",
-        "_execute",
-        "_held",
+                "_held",
         "_kept_bytes",
         "_kept_requests",
         "_node",
         "_parser",
+        "_run",
         "_server",
         "_transport",
         "_waits_for",
@@ -57,7 +56,7 @@ class Connection(asyncio.Protocol):
         node = server.node
         self._server = server
         self._node = node
-        self._execute = node.executor.execute
+        self._run = node.executor.run
         self._held: deque[bytes | Deferred] = deque()
         """Replies behind one that is not there yet."""
         self._kept_requests: deque[Args] = deque()
@@ -146,34 +145,16 @@ class Connection(asyncio.Protocol):
     def _serve(self, requests: list[Args], began_ns: int) -> None:
         """Run requests and write their replies in one go. began_ns: since when they have been worked on."""
         client = self.client
-        execute = self._execute
         out: list[bytes] = []
-        append = out.append
-        for at, request in enumerate(requests):
-            try:
-                reply = execute(client, request)
-                if reply.__class__ is Deferred:
-                    self._defer(reply, out)
-                    if self._waits_for is not None:
-                        self._kept_requests.extend(requests[at + 1 :])
-                        requests = requests[: at + 1]
-                        break
-                    continue
-                append(client.encode(reply))
-            except CommandError as error:
-                self._node.stats.error(error.code)
-                if not client.unusual & _REPLY_OFF:
-                    append(client.encode(error))
-            except Postponed:
-                self._kept_requests.extend(requests[at:])
-                requests = requests[:at]
-                break
-            except Exception:
-                log.exception("Internal error in %r", request[0][:64])
-                self._node.context.abandon()
-                append(client.encode(CommandError("ERR internal error, see the log of this node")))
-            if client.closing:
-                break
+        waiting = iter(requests)
+        try:
+            while (deferred := self._run(client, waiting, out)) is not None:
+                self._defer(deferred, out)
+                if self._waits_for is not None:
+                    requests = self._keep(requests, list(waiting))
+                    break
+        except Postponed as postponed:
+            requests = self._keep(requests, [postponed.request, *waiting])
         if requests:
             client.last_request = requests[-1][:2]
         node = self._node
@@ -212,6 +193,11 @@ class Connection(asyncio.Protocol):
             log.info("Protocol error (%a) from client: %s", str(parser.error), self.client.address)
             self._write(self.client.encode(CommandError(parser.error.text)))
             self._finish()
+
+    def _keep(self, requests: list[Args], left: list[Args]) -> list[Args]:
+        """Keep the requests that can not be run yet. Returns those that were."""
+        self._kept_requests.extend(left)
+        return requests[: len(requests) - len(left)]
 
     def _is_held_up(self) -> bool:
         """Whether an earlier request has to be finished before the next one may run."""

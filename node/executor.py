@@ -7,8 +7,9 @@ order of Redis's `processCommand`.
 
 from __future__ import annotations
 
+import logging
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cluster.routing import UNBOUND
@@ -25,6 +26,8 @@ from node.transactions import RUN_AT_ONCE
 
 if TYPE_CHECKING:
     from node.state import Node
+
+log = logging.getLogger("hashslot")
 
 _SLOT_MASK = SLOT_COUNT - 1
 _BRACE = ord("{")  # To look for a byte is five times faster than to look for a string.
@@ -53,7 +56,11 @@ _WHILE_SUBSCRIBED = frozenset(
 
 
 class Postponed(Exception):
-    """The request can not run now (CLIENT PAUSE): keep it, and everything behind it, until the node resumes."""
+    """The request `args` can not run now (CLIENT PAUSE): keep it, and everything behind it, until the node resumes."""
+
+    def __init__(self, args: Args) -> None:
+        super().__init__()
+        self.request = args
 
 
 class Executor:
@@ -65,48 +72,96 @@ class Executor:
         self._table = node.commands
         self._spellings = node.commands.spellings
         self._clustered = node.clustered
+        self._slot_mask = _SLOT_MASK if node.clustered else 0
         self._replication = node.replication
         self._ready = node.blocking.ready
-        self._served = node.cluster.served if node.cluster is not None else bytearray()
-        """One byte a slot, 1 where this node serves it with nothing more to ask: kept up to date by the cluster."""
+        self._served = node.cluster.served if node.cluster is not None else bytearray(b"\x01")
+        """One byte a slot, 1 where this node serves it with nothing more to ask: kept up to date by the cluster. A node
+        without a cluster has one slot."""
+
+    def run(self, client: Client, requests: Iterator[Args], out: list[bytes]) -> Deferred | None:
+        """Run requests, one after the other, and append their encoded replies to `out`.
+
+        Returns when all are done, when the client is to be closed, or with a reply that is not there yet; Postponed when
+        a request has to wait, which it names. Whatever is left in `requests` then has not been run.
+
+        The usual request, on one key that is served here, is dealt with right here, without one call that is not
+        needed; everything else goes through `execute`.
+        """
+        node, context, lookup = self._node, self._context, self._spellings.get
+        served, mask = self._served, self._slot_mask
+        append, encode = out.append, client.encode
+        for args in requests:
+            command = lookup(args[0])
+            if (
+                command is not None
+                and not client.unusual
+                and not node.unusual
+                and command.key_at > 0
+                and command.min_args <= len(args) <= command.max_args
+            ):
+                key = args[command.key_at]
+                slot = (key_slot(key) if _BRACE in key else crc_hqx(key, 0)) & mask
+                if served[slot]:
+                    context.client = client
+                    database = context.database = client.database
+                    context.expires = database.expires
+                    context.slot = slot
+                    context.keys = database.slots[slot]
+                    command.calls += 1
+                    try:
+                        reply = command.handler(context, args)
+                        if context.dirty or context.effects is not None:
+                            if context.effects is None and not self._replication.feeding and not self._ready:
+                                node.dirty += context.dirty
+                                context.dirty = 0
+                            else:
+                                self._after_change(args)
+                        append(encode(reply))
+                    except CommandError as error:
+                        self._failed(command)
+                        append(self._error(client, error))
+                    except Exception:
+                        append(self._bug(client, args))
+                    continue
+            try:
+                reply = self.execute(client, args)
+                if reply.__class__ is Deferred:
+                    return reply
+                encode = client.encode
+                append(encode(reply))
+            except CommandError as error:
+                append(self._error(client, error))
+            except Postponed:
+                raise
+            except Exception:
+                append(self._bug(client, args))
+            if client.closing:
+                return None
+        return None
+
+    def _error(self, client: Client, error: CommandError) -> bytes:
+        """The encoded error reply, counted; nothing for a client that wants no replies."""
+        self._node.stats.error(error.code)
+        return b"" if client.unusual & _REPLY_OFF else client.encode(error)
+
+    def _bug(self, client: Client, args: Args) -> bytes:
+        """The reply after an exception that is a mistake of ours: the node goes on."""
+        log.exception("Internal error in %r", args[0][:64])
+        self._context.abandon()
+        return client.encode(CommandError("ERR internal error, see the log of this node"))
 
     def execute(self, client: Client, args: Args) -> Reply:
         """The reply to one request. CommandError for an error reply; Postponed when it has to wait.
 
-        args: at least one element, the command's name first. The usual request is dealt with right here, without one
-        call that is not needed; whatever is out of the ordinary goes through `_execute_carefully`.
+        args: at least one element, the command's name first.
         """
-        node = self._node
         command = self._spellings.get(args[0])
-        if command is None or client.unusual or node.unusual or not command.min_args <= len(args) <= command.max_args:
+        unusual = client.unusual or self._node.unusual
+        if command is None or unusual or not command.min_args <= len(args) <= command.max_args:
             return self._execute_carefully(client, args)
-        context = self._context
-        at = command.key_at
-        if at > 0 and self._clustered:
-            key = args[at]
-            slot = key_slot(key) if _BRACE in key else crc_hqx(key, 0) & _SLOT_MASK
-            if not self._served[slot]:
-                return self._execute_carefully(client, args)
-            context.client = client
-            database = context.database = client.database
-            context.expires = database.expires
-            context.slot = slot
-            context.keys = database.slots[slot]
-        else:
-            self.point(client, command, args, 0)
-        command.calls += 1
-        try:
-            reply = command.handler(context, args)
-        except CommandError:
-            self._failed(command)
-            raise
-        if context.dirty or context.effects is not None:
-            if context.effects is None and not self._replication.feeding and not self._ready:
-                node.dirty += context.dirty
-                context.dirty = 0
-            else:
-                self._after_change(args)
-        return reply
+        self.point(client, command, args, 0)
+        return self._call(command, args)
 
     def _execute_carefully(self, client: Client, args: Args) -> Reply:
         """`execute` with everything that may stand in a request's way, in the order of Redis's `processCommand`."""
@@ -287,7 +342,7 @@ class Executor:
             command.rejected += 1
             raise
         if unusual & _PAUSED and self._node.pause.postpones(client, command):
-            raise Postponed
+            raise Postponed(args)
         if unusual & _ASKING:
             client.mark(Unusual.ASKING, False)
         if unusual & _MONITORED and not command.flags & (Flag.SKIP_MONITOR | Flag.ADMIN):

@@ -65,8 +65,9 @@ def _read_short(data: bytes) -> Args | None:
     than by hiredis: it is right if every second part is the length of the part behind it.
     """
     parts = data.split(b"\r\n")
+    last = parts.pop()
     args = parts[2::2]
-    if not parts.pop() and parts[0] == _COUNTS[len(args)] and parts[1::2] == [_LENGTHS[len(arg)] for arg in args]:
+    if not last and parts[0] == _COUNTS[len(args)] and parts[1::2] == [_LENGTHS[len(arg)] for arg in args]:
         return args
     return None
 

@@ -113,7 +113,7 @@ def measure(command: str, pipeline: int, seconds: float = 2.0) -> dict[str, Any]
     feed = RequestParser().feed
     requests = [feed(chunk) for chunk in chunks]
     client = connection.client
-    execute = connection._execute
+    execute, run_all = connection._node.executor.execute, connection._run
     encode = client.encode
     replies = [execute(client, request) for chunk in requests for request in chunk]
     flat = [request for chunk in requests for request in chunk]
@@ -123,8 +123,8 @@ def measure(command: str, pipeline: int, seconds: float = 2.0) -> dict[str, Any]
             feed(chunk)
 
     def run() -> None:
-        for request in flat:
-            execute(client, request)
+        for chunk in requests:
+            run_all(client, iter(chunk), [])
 
     def write() -> None:
         for reply in replies:
@@ -142,8 +142,8 @@ def measure(command: str, pipeline: int, seconds: float = 2.0) -> dict[str, Any]
     share = seconds / 4
     idle = _best_ns(nothing, 0) / count
     layers = {"parse": _best_ns(parse, share) / count}
-    layers["execute"] = _best_ns(run, share) / count - idle
     layers["encode"] = _best_ns(write, share) / count - idle
+    layers["execute"] = _best_ns(run, share) / count - layers["encode"]
     total = _best_ns(whole, share) / count
     layers["connection"] = total - sum(layers.values())
     layers["whole"] = total

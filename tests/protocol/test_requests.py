@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from node.protocol import (
@@ -357,6 +357,7 @@ _SEEDS = [data for data, _ in WHOLE.values()] + [data for data, _, _ in BAD.valu
     parts=st.lists(st.sampled_from(_SEEDS), min_size=1, max_size=3),
     changes=st.lists(st.tuples(st.floats(0, 1), st.sampled_from(list(b"*$+:-~>%|(=#,_\r\n 019a"))), max_size=3),
 )
+@example([b"*1\r\n$x\r\n"], [(0.625, ord("0"))])  # An empty last argument whose line break has not arrived yet.
 def test_damaged_requests_mean_the_same_however_they_are_cut(
     parts: list[bytes], changes: list[tuple[float, int]]
 ) -> None:
