@@ -89,7 +89,7 @@ class Executor:
         needed; everything else goes through `execute`.
         """
         node, context, lookup = self._node, self._context, self._spellings.get
-        served, mask = self._served, self._slot_mask
+        served, mask, replication, ready = self._served, self._slot_mask, self._replication, self._ready
         append, encode = out.append, client.encode
         for args in requests:
             command = lookup(args[0])
@@ -111,12 +111,8 @@ class Executor:
                     command.calls += 1
                     try:
                         reply = command.handler(context, args)
-                        if context.dirty or context.effects is not None:
-                            if context.effects is None and not self._replication.feeding and not self._ready:
-                                node.dirty += context.dirty
-                                context.dirty = 0
-                            else:
-                                self._after_change(args)
+                        if context.effects is not None or (context.dirty and (replication.feeding or ready)):
+                            self._after_change(args)
                         append(encode(reply))
                     except CommandError as error:
                         self._failed(command)
@@ -125,6 +121,7 @@ class Executor:
                         append(self._bug(client, args))
                     continue
             try:
+                self._count_changes()
                 reply = self.execute(client, args)
                 if reply.__class__ is Deferred:
                     return reply
@@ -138,7 +135,13 @@ class Executor:
                 append(self._bug(client, args))
             if client.closing:
                 return None
+        self._count_changes()
         return None
+
+    def _count_changes(self) -> None:
+        """Count what usual requests changed: for those of which nobody is told, once for all of them."""
+        self._node.dirty += self._context.dirty
+        self._context.dirty = 0
 
     def _error(self, client: Client, error: CommandError) -> bytes:
         """The encoded error reply, counted; nothing for a client that wants no replies."""
@@ -328,6 +331,7 @@ class Executor:
         context = self._context
         effects, context.effects = context.effects, None
         dirty, context.dirty = context.dirty, 0
+        self._node.dirty += dirty
         if dirty and effects:
             for effect in effects:
                 self._node.propagate(context.database, effect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -72,6 +73,7 @@ class Requests(Executor):
     def __init__(self, node: Any) -> None:
         self._node, self._context, self._spellings = node, node.context, {}
         self._served, self._slot_mask = bytearray(1), 0
+        self._replication, self._ready = node.replication, deque()
 
     def execute(self, client: Client, args: list[bytes]) -> Any:
         return cast(Any, self._node).execute(client, args)
@@ -85,7 +87,8 @@ class Node:
     def __init__(self) -> None:
         self.stats = Stats()
         self.fields_due_ms = 1 << 62
-        self.context = SimpleNamespace(now_ms=0, abandon=lambda: self.ran.append("abandoned"))
+        self.dirty = 0
+        self.context = SimpleNamespace(now_ms=0, dirty=0, abandon=lambda: self.ran.append("abandoned"))
         self.config = SimpleNamespace(
             proto_max_bulk_len=1 << 29, client_query_buffer_limit=1 << 20, timeout=0, tcp_keepalive=0, unixsocket="/s"
         )
