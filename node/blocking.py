@@ -48,6 +48,8 @@ class Waiter:
     deferred: Deferred
     deadline_ms: int | None
     timeout_reply: Reply
+    retry_ms: int | None = None
+    """When to try again even if nothing has changed."""
 
 
 class Blocking:
@@ -96,6 +98,14 @@ class Blocking:
             self._node.io.call_later(timeout_ms + 1, self._node.time_out_clients)  # Clocks count whole ms.
         return waiter.deferred
 
+    def retry_at(self, client: Client, time_ms: int) -> None:
+        """There may be something for this client at this time although nothing changes until then, if it still waits."""
+        waiter = self._by_client.get(client)
+        if waiter is None or (waiter.retry_ms is not None and waiter.retry_ms <= time_ms):
+            return
+        waiter.retry_ms = time_ms
+        self._node.io.call_later(max(0, time_ms - self._node.now_ms) + 1, self._node.time_out_clients)
+
     def unblock(self, client: Client, reply: Reply) -> bool:
         """Answer a client that waits here. False when it does not."""
         waiter = self._by_client.get(client)
@@ -124,10 +134,13 @@ class Blocking:
             self._node.observers.remove(self)
 
     def tick(self, now_ms: int) -> None:
-        """Answer those whose time is up."""
+        """Answer those whose time is up, and try those again that asked for it."""
         for waiter in list(self._by_client.values()):
             if waiter.deadline_ms is not None and waiter.deadline_ms <= now_ms:
                 self.unblock(waiter.client, waiter.timeout_reply)
+            elif waiter.retry_ms is not None and waiter.retry_ms <= now_ms:
+                waiter.retry_ms = None
+                self._try(waiter)
 
     def recheck(self) -> None:
         """The node's role, or the slots it serves, have changed: nobody goes on waiting for what comes elsewhere."""
@@ -162,6 +175,11 @@ class Blocking:
             for waiter in list(self._by_key.get(key, {}).values()):
                 if self._by_client.get(waiter.client) is waiter:
                     self._try(waiter)
+
+    def serve_all(self) -> None:
+        """Run again whatever waits: something may have been held up that was not for want of a key."""
+        self.ready.extend(self._by_key)
+        self.serve()
 
     def _try(self, waiter: Waiter) -> None:
         try:

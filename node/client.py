@@ -41,6 +41,7 @@ class Unusual(IntFlag):
     OUT_OF_MEMORY = 8192
     TOO_FEW_REPLICAS = 16384
     NOTED = 32768
+    IN_TRANSIT = 65536
 
 
 class Client:

@@ -16,6 +16,7 @@ from cluster.routing import UNBOUND
 from cluster.slots import key_slot
 from gossip.messages import SLOT_COUNT
 from node import errors
+from node.blocking import NOT_YET
 from node.client import Client, Unusual
 from node.errors import CommandError
 from node.gate import Deferred
@@ -44,6 +45,7 @@ _TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
 _MONITORED = int(Unusual.MONITORED)
 _QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
+_IN_TRANSIT = int(Unusual.IN_TRANSIT)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
 _SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
@@ -276,6 +278,8 @@ class Executor:
     def run_again(self, client: Client, command: Command, args: Args) -> Reply:
         """Try the request of a client that waits. `blocking.NOT_YET` when there is still nothing for it."""
         context = self._context
+        if self._node.unusual & _IN_TRANSIT and self._node.transit.holds(client, command, args):
+            return NOT_YET
         self.point(client, command, args, client.unusual | self._node.unusual)
         context.retries = True
         try:
@@ -345,6 +349,8 @@ class Executor:
         except CommandError:
             command.rejected += 1
             raise
+        if unusual & _IN_TRANSIT and self._node.transit.holds(client, command, args):
+            raise Postponed(args)
         if unusual & _PAUSED and self._node.pause.postpones(client, command):
             raise Postponed(args)
         if unusual & _ASKING:

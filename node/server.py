@@ -28,6 +28,8 @@ from node.replication.link import ReplicaLink
 from node.settings.special import BufferLimit
 from node.sockets import ListenError, open_listeners
 from node.state import Identity, Node
+from node.transit import Shipment
+from node.transit_links import TransitLinks
 
 log = logging.getLogger("hashslot")
 
@@ -68,6 +70,7 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.node = Node(config, self, random, _now_ms(), cluster=cluster, identity=identity)
         self.bus = None if cluster is None else Bus(self.node, loop, nodes_conf or Path("nodes.conf"))
+        self._transit_links = TransitLinks(self.node, loop)
         self.restart = False
         self.exit_status = 0
         self._listeners: list[asyncio.Server] = []
@@ -132,6 +135,7 @@ class Server:
             listener.close()
         if self._link is not None:
             self._link.close()
+        self._transit_links.close()
         if self.bus is not None:
             self.bus.close()
         for connection in list(self.connections.values()):
@@ -183,6 +187,9 @@ class Server:
     def resume_clients(self) -> None:
         for connection in list(self.connections.values()):
             self.loop.call_soon(connection.resume)
+
+    def ship(self, shipment: Shipment) -> None:
+        self._transit_links.carry(shipment)
 
     def link_views(self) -> list[LinkView]:
         return [] if self.bus is None else self.bus.link_views()

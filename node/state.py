@@ -18,7 +18,7 @@ from node import redirection, resp
 from node.access import AccessNotes
 from node.blocking import Blocking
 from node.client import Client, Unusual
-from node.commands import GROUPS
+from node.commands import GROUPS, migrate
 from node.config import Config
 from node.context import Context, Observer
 from node.errors import CommandError
@@ -32,6 +32,7 @@ from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
 from node.stats import Stats
 from node.transactions import Watches
+from node.transit import Shipment, Transit
 
 FIELDS_PER_TURN = 10_000
 """How many fields of hashes one loop turn expires: some ten milliseconds."""
@@ -52,6 +53,8 @@ def without_passwords(args: Args) -> Args:
                 shown[at + 1 : at + 3] = [b"(redacted)"] * 2
                 break
         return shown
+    if name == b"migrate":
+        return migrate.without_passwords(args)
     return args
 
 
@@ -75,6 +78,9 @@ class NodeIO(Protocol):
 
     def resume_clients(self) -> None:
         """Postponed requests may run now."""
+
+    def ship(self, shipment: Shipment) -> None:
+        """Take the keys of a MIGRATE to another server."""
 
     def link_views(self) -> list[LinkView]:
         """The bus links to known nodes, for CLUSTER LINKS."""
@@ -161,6 +167,7 @@ class Node:
         self._unit: list[tuple[int, Args]] | None = None
         self.watches = Watches(self)
         self.blocking = Blocking(self)
+        self.transit = Transit(self)
         self.pubsub = PubSub(self)
         self._slots_known: tuple[int, str] = (-1, "")
         self.next_client_id = 1

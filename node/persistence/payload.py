@@ -6,8 +6,10 @@ encoding needs, not that of this program: our payloads are welcome on Redis 7.0 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from node.persistence.crc64 import crc64
-from node.persistence.encodings import LOADERS, SAVERS, version_needed
+from node.persistence.encodings import LOADERS, PIECEWISE_SAVERS, SAVERS, version_needed
 from node.persistence.errors import NeedMore, PayloadError, RdbError
 from node.persistence.options import DEFAULT_OPTIONS, SaveOptions
 from node.persistence.wire import Cursor
@@ -31,6 +33,22 @@ def dump(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> bytes:
     tag, body = saver(value, options)
     sealed = tag + body + version_needed(tag[0]).to_bytes(2, "little")
     return sealed + crc64(sealed).to_bytes(8, "little")
+
+
+def dump_pieces(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> Iterator[bytes]:
+    """The payload of `value` in pieces of some tens of kilobytes, so that a big value is not written in one go between
+    two commands. It must not change until the last piece was taken. Errors: TypeError as `dump`."""
+    saver = PIECEWISE_SAVERS.get(type(value))
+    if saver is None:
+        yield dump(value, options)
+        return
+    crc = version = 0
+    for piece in saver(value, options):
+        version = version or version_needed(piece[0])
+        crc = crc64(piece, crc)
+        yield piece
+    footer = version.to_bytes(2, "little")
+    yield footer + crc64(footer, crc).to_bytes(8, "little")
 
 
 def restore(payload: bytes, max_string: int = MAX_STRING) -> object:

@@ -25,6 +25,7 @@ from node.config import Config
 from node.errors import CommandError
 from node.keyspace import Database, Keys
 from node.state import Node
+from node.transit import Shipment
 
 START_MS = 1_700_000_000_000
 
@@ -52,6 +53,9 @@ class RecordingIO:
 
     def resume_clients(self) -> None:
         self.asked.append(("resume_clients",))
+
+    def ship(self, shipment: Shipment) -> None:
+        self.asked.append(("ship", shipment))
 
     def link_views(self) -> list[LinkView]:
         return []

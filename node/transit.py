@@ -1,0 +1,247 @@
+"""Keys in transit: what MIGRATE has sent, or is about to send, and is not yet confirmed by the other server. No I/O.
+
+Redis blocks while MIGRATE waits for its target; here other clients are served meanwhile. So that no write is lost between
+a value that has left and the key's removal, whatever may change a key in transit waits (as under CLIENT PAUSE) until the
+other server has answered or the timeout of MIGRATE has passed: then it is run, and is redirected if the key has gone.
+Reads are served: until the key goes, nothing can be newer than what is here. Who changes no key in transit is not held up.
+
+Only while something is in transit do requests take the slow way (`Unusual.IN_TRANSIT`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from node.client import Client, Unusual
+from node.errors import CommandError
+from node.gate import Deferred
+from node.keyspace import Database
+from node.persistence.options import SaveOptions
+from node.persistence.payload import dump_pieces
+from node.registry import Args, Command, Flag
+from node.resp import OK, Reply
+from node.resp import request as encode_request
+from node.transactions import RUN_AT_ONCE
+
+if TYPE_CHECKING:
+    from node.state import Node
+
+NOT_A_PRIMARY = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+
+
+class Failure(Enum):
+    """What went wrong with the connection. The values are Redis's words for it."""
+
+    CONNECTING = "IOERR error or timeout connecting to the client"
+    WRITING = "IOERR error or timeout writing to target instance"
+    READING = "IOERR error or timeout reading to target instance"
+
+
+class _Answers(Enum):
+    """What a reply of the other server can be about, beside a key."""
+
+    AUTH = 1
+    SELECT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What MIGRATE asks for. timeout_ms: how long the other server may be silent. credentials: arguments for AUTH.
+    options: how values are written."""
+
+    host: str
+    port: int
+    database: int
+    timeout_ms: int
+    options: SaveOptions
+    copy: bool = False
+    replace: bool = False
+    credentials: tuple[bytes, ...] = ()
+
+
+class Shipment:
+    """The keys of one MIGRATE: what to send for them, and what the answers mean.
+
+    deferred: the reply to MIGRATE. The connection (`transit_links.py`) calls `begin` for what to send, `answered` for
+    each line that comes back and `failed` when it is lost.
+    """
+
+    def __init__(self, transit: Transit, order: Order, client: Client, slot: int, keys: list[bytes]) -> None:
+        self.order = order
+        self.client = client
+        self.database: Database = client.database
+        self.slot = slot
+        self.keys = keys
+        self.deferred = Deferred(pauses=True)
+        self.attempts = 0
+        self.answers = 0
+        """How many lines of the other server this attempt has seen."""
+        self.refusal = ""
+        """The first error that the other server answered with."""
+        self._transit = transit
+        self._awaited: deque[bytes | _Answers] = deque()
+        self._all_sent = False
+        self._arrived: list[bytes] = []
+        self._astray = False
+        """AUTH or SELECT was refused: whatever arrives is not where it should be."""
+
+    def begin(self, selected: int) -> Iterator[bytes]:
+        """What to send on a connection whose database is `selected` (-1: not known), in pieces. An empty piece means
+        that some time has passed: others may want to be served."""
+        self.attempts += 1
+        self.answers = 0
+        self._awaited.clear()
+        self._all_sent = False
+        if self.order.credentials:
+            self._awaited.append(_Answers.AUTH)
+            yield encode_request([b"AUTH", *self.order.credentials])
+        if selected != self.order.database:
+            self._awaited.append(_Answers.SELECT)
+            yield encode_request([b"SELECT", b"%d" % self.order.database])
+        for key in self.keys:
+            yield from self._pieces(key)
+        self._all_sent = True
+
+    def _pieces(self, key: bytes) -> Iterator[bytes]:
+        """RESTORE for one key. Its payload is collected before its length can be told: no more than one at a time."""
+        node = self._transit.node
+        keys = self.database.slots[self.slot]
+        deadline_ms = self.database.expires.get(key)
+        if key not in keys or (deadline_ms is not None and deadline_ms < node.now_ms):
+            return
+        payload: list[bytes] = []
+        for piece in dump_pieces(keys[key], self.order.options):
+            if payload:
+                yield b""
+            payload.append(piece)
+        ttl_ms = 0 if deadline_ms is None else max(1, deadline_ms - node.now_ms)
+        name = b"RESTORE-ASKING" if node.clustered else b"RESTORE"
+        size = sum(map(len, payload))
+        head = b"*%d\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (4 + self.order.replace, len(name), name, len(key), key)
+        ttl = b"%d" % ttl_ms
+        self._awaited.append(key)
+        yield head + b"$%d\r\n%b\r\n$%d\r\n" % (len(ttl), ttl, size)
+        yield from payload
+        yield b"\r\n$7\r\nREPLACE\r\n" if self.order.replace else b"\r\n"
+
+    def answered(self, line: bytes) -> bool:
+        """The other server's next line, without its end. Returns whether it was the last one, when all is sent."""
+        self.answers += 1
+        about = self._awaited.popleft() if self._awaited else None
+        if line.startswith(b"-"):
+            self.refusal = self.refusal or line[1:].decode("utf-8", "surrogateescape")
+            self._astray |= not isinstance(about, bytes)
+        elif isinstance(about, bytes) and not self._astray:
+            self._arrived.append(about)
+        return self.is_complete
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was sent and answered."""
+        return self._all_sent and not self._awaited
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether the other server owes a line."""
+        return bool(self._awaited)
+
+    def done(self) -> None:
+        """Everything is answered."""
+        self._transit.land(self, self._refused() if self.refusal else OK)
+
+    def failed(self, failure: Failure | None = None) -> None:
+        """The connection is lost for good. What was answered before counts. None: while writing, or reading."""
+        why = failure or (Failure.READING if self._all_sent else Failure.WRITING)
+        self._transit.land(self, self._refused() if self.refusal else CommandError(why.value))
+
+    def _refused(self) -> CommandError:
+        return CommandError(f"ERR Target instance replied with error: {self.refusal}")
+
+    @property
+    def arrived(self) -> list[bytes]:
+        """The keys that the other server has confirmed."""
+        return self._arrived
+
+
+class Transit:
+    """All shipments of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._names: Counter[bytes] = Counter()
+        """Keys in transit. Under all databases alike: to hold up too much is no harm."""
+        self._shipments = 0
+        self._someone_waits = False
+
+    def send(self, order: Order, client: Client, slot: int, keys: list[bytes]) -> Deferred:
+        """Let these keys, which are there, begin their journey. Returns the reply to MIGRATE."""
+        shipment = Shipment(self, order, client, slot, keys)
+        self._shipments += 1
+        self._names.update(set(keys))
+        self.node.mark(Unusual.IN_TRANSIT, True)
+        self.node.io.ship(shipment)
+        return shipment.deferred
+
+    def holds(self, client: Client, command: Command, args: Args) -> bool:
+        """Whether this request has to wait, since it may change a key in transit."""
+        if client.is_primary or client.is_replica:
+            return False
+        transaction = client.transaction
+        if transaction is not None and transaction.queued is not None:
+            if command.name not in RUN_AT_ONCE:
+                return False  # It is only queued.
+            held = command.name == "exec" and any(self._touches(*one) for one in transaction.queued)
+        else:
+            held = self._touches(command, args)
+        self._someone_waits |= held
+        return held
+
+    def _touches(self, command: Command, args: Args) -> bool:
+        if not command.flags & Flag.WRITE:
+            return False
+        if not command.key_at:
+            return True  # FLUSHALL, SWAPDB
+        names = self._names
+        return any(key in names for key in command.keys_of(args))
+
+    def land(self, shipment: Shipment, reply: Reply) -> None:
+        """A shipment's journey is over: remove what has arrived, answer, and let those go on who had to wait."""
+        node = self.node
+        if node.unusual & Unusual.REPLICA:
+            reply = CommandError(NOT_A_PRIMARY)  # What happens to the data is our primary's to say.
+        elif not shipment.order.copy:
+            self._remove(shipment)
+        self._shipments -= 1
+        self._names.subtract(set(shipment.keys))
+        for key in shipment.keys:
+            if self._names[key] <= 0:
+                del self._names[key]
+        if not self._shipments:
+            node.mark(Unusual.IN_TRANSIT, False)
+        if isinstance(reply, CommandError):
+            node.stats.error(reply.code)
+        if shipment.client.id in node.clients:
+            shipment.deferred.resolve(reply)
+        if self._someone_waits:
+            self._someone_waits = False
+            node.io.resume_clients()
+            node.blocking.serve_all()
+        node.replication.flush()
+
+    def _remove(self, shipment: Shipment) -> None:
+        node, context = self.node, self.node.context
+        context.client = shipment.client
+        context.point_at(shipment.database, shipment.slot)
+        gone = [key for key in shipment.arrived if context.delete(key)]
+        if not gone:
+            return
+        for key in gone:
+            node.observe(shipment.database, "del", key)
+        node.dirty += len(gone)
+        node.propagate(shipment.database, [b"DEL", *gone])
+        if node.blocking.ready:
+            node.blocking.serve()
