@@ -61,7 +61,8 @@ def _take(slots: Sequence[int], count: int) -> list[int]:
 def _hand_out(surplus: Mapping[NodeId, list[int]], wanted: Mapping[NodeId, int]) -> list[Move]:
     """Give all surplus slots to those who want some. Both sums must be equal. Greatest first: few pairs."""
     moves = []
-    sources = sorted(((list(slots), node) for node, slots in surplus.items() if slots), key=lambda one: (-len(one[0]), one[1]))
+    givers = ((list(slots), node) for node, slots in surplus.items() if slots)
+    sources = sorted(givers, key=lambda one: (-len(one[0]), one[1]))
     targets = sorted(((count, node) for node, count in wanted.items() if count), key=lambda one: (-one[0], one[1]))
     remaining = {node: count for count, node in targets}
     for slots, source in sources:
@@ -154,13 +155,13 @@ def evacuate(slots: Slots, leaving: NodeId) -> list[Move]:
     others = [node for node in slots if node != leaving and slots[node]] or [node for node in slots if node != leaving]
     if not others:
         raise MoveError("there is no other primary that could take its slots: add one first (`add-node`)")
-    counts = _level({node: len(slots[node]) for node in others}, len(slots[leaving]))
+    counts = level({node: len(slots[node]) for node in others}, len(slots[leaving]))
     wanted = {node: counts[node] - len(slots[node]) for node in others}
     return _hand_out({leaving: list(slots[leaving])}, wanted)
 
 
-def _level(present: Mapping[NodeId, int], more: int) -> dict[NodeId, int]:
-    """Pour `more` slots over the nodes, the emptiest first, so that the fullest and the emptiest differ least."""
+def level(present: Mapping[NodeId, int], more: int) -> dict[NodeId, int]:
+    """How many slots each node has after `more` were poured over them, the emptiest first, so that they differ least."""
     order = sorted(present, key=lambda node: (present[node], node))
     counts = dict(present)
     for filled in range(1, len(order) + 1):
