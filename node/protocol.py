@@ -40,6 +40,12 @@ _many_members = re.compile(rb"~\d{6}").search
 _many_pushed = re.compile(rb">\d{6}").search
 _many_attributes = re.compile(rb"\|\d{6}").search
 
+# "=", "~" and "+" alone are arguments of every other request on streams. "=" and "~" without a length are an error to
+# hiredis, so what may be something else than an argument goes on behind them.
+_verbatim = re.compile(rb"\r\n=[^\r]").search
+_set = re.compile(rb"\r\n~[^\r]").search
+_PLUS_ALONE = b"$1\r\n+\r\n"
+
 
 def _new_reader() -> tuple[Callable[[bytes], None], Callable[[], Any]]:
     reader = hiredis.Reader()
@@ -76,17 +82,17 @@ def _read_whole(data: bytes) -> list[Args] | None:
     """The requests in `data`; None unless it consists of whole, well-formed requests and nothing else.
 
     A value may be followed by any two bytes in place of a line break, as in Redis. (Behind such a value, and only
-    there, "+x" passes for an argument.)
+    there, "+x" passes for an argument. Behind one that ends with "$1" an empty simple string does.)
     """
     global _feed, _gets
     if (
         _many_items(data)
         # Simple and verbatim strings and big numbers would come back as bytes, like the arguments that they are not,
         # and a set as a list, like a request. (A number is looked for much faster than a string of one byte.)
-        or (_PLUS in data and b"\r\n+" in data)
-        or (_EQUALS in data and b"\r\n=" in data)
+        or (_PLUS in data and data.count(b"\r\n+") != data.count(_PLUS_ALONE))
+        or (_EQUALS in data and _verbatim(data))
         or (_BRACKET in data and b"\r\n(" in data)
-        or (_TILDE in data and (b"\r\n~" in data or _many_members(data)))
+        or (_TILDE in data and (_set(data) or _many_members(data)))
         or (_GREATER in data and _many_pushed(data))
         or (_BAR in data and _many_attributes(data))
     ):

@@ -62,6 +62,10 @@ WHOLE: dict[str, tuple[bytes, list[list[bytes]]]] = {
         request([b"ECHO", b"*1234567~1234567>1234567"]),
         [[b"ECHO", b"*1234567~1234567>1234567"]],
     ),
+    "signs as values": (
+        request([b"XRANGE", b"s", b"-", b"+"]) + request([b"XTRIM", b"s", b"MAXLEN", b"~", b"=", b"+", b"+", b"(1"]),
+        [[b"XRANGE", b"s", b"-", b"+"], [b"XTRIM", b"s", b"MAXLEN", b"~", b"=", b"+", b"+", b"(1"]],
+    ),
     "the end mark as a value": (request([b"ECHO", b"+\r\n"]) + request([b"PING"]), [[b"ECHO", b"+\r\n"], [b"PING"]]),
     "all bytes": (request([b"ECHO", bytes(range(256))]), [[b"ECHO", bytes(range(256))]]),
     "inline": (b"PING\r\nECHO hi\r\n", [[b"PING"], [b"ECHO", b"hi"]]),
@@ -125,6 +129,8 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "null for an argument": (b"*1\r\n_\r\n", 0, "expected '$', got '_'"),
     "boolean for an argument": (b"*2\r\n$4\r\nECHO\r\n#t\r\n", 0, "expected '$', got '#'"),
     "double for an argument": (b"*2\r\n$4\r\nECHO\r\n,1.5\r\n", 0, "expected '$', got ','"),
+    "empty string for an argument": (b"*2\r\n$4\r\nPING\r\n+\r\n", 0, "expected '$', got '+'"),
+    "verbatim string for an argument": (b"*1\r\n=8\r\ntxt:PING\r\n", 0, "expected '$', got '='"),
     "set for an argument": (b"*1\r\n~1\r\n$4\r\nPING\r\n", 0, "expected '$', got '~'"),
     "push for an argument": (b"*1\r\n>1\r\n$4\r\nPING\r\n", 0, "expected '$', got '>'"),
     "map for an argument": (b"*1\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n", 0, "expected '$', got '%'"),
@@ -392,3 +398,11 @@ def test_damaged_requests_mean_the_same_however_they_are_cut(
 )
 def test_words(line: bytes, words: list[bytes] | None) -> None:
     assert split_words(line) == words
+
+
+@pytest.mark.parametrize("sign", [b"+", b"=", b"~"])
+def test_signs_alone_are_read_in_c(monkeypatch: pytest.MonkeyPatch, sign: bytes) -> None:
+    """XADD MAXLEN ~ and XRANGE - + are as quick as other requests."""
+    chunk = request([b"XADD", b"k" * 300, b"MAXLEN", sign, sign, b"*"]) * 2
+    monkeypatch.setattr(RequestParser, "_split", None)
+    assert RequestParser().feed(chunk) == [[b"XADD", b"k" * 300, b"MAXLEN", sign, sign, b"*"]] * 2
