@@ -356,7 +356,7 @@ class Node:
                 if gone:
                     self.propagate(database, [b"HDEL", key, *gone])
                     self.observe(database, "hexpired", key)
-                if value.fields:
+                if not value.is_empty:
                     database.track_fields(key, value)
                 else:
                     context.discard(key)

@@ -79,7 +79,7 @@ def value_digest(value: Value, expires: bool, digest: bytes = _EMPTY) -> bytes:
     """The digest of a value (DEBUG DIGEST-VALUE), going on from `digest`: equal on servers that hold equal data."""
     digest = _mixed(digest, _TYPE_NUMBERS.get(type_name(value), _MODULE).to_bytes(4, "big"))
     if isinstance(value, Hash):
-        for field, text in value.fields.items():
+        for field, text in value.lookup().items():
             digest = _added(digest, _mixed(_mixed(_EMPTY, field), text))
     elif isinstance(value, List):
         for element in value:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from node.arguments import Options, integer, integer_between, scan_count, scan_cursor, scan_pattern
+from node.arguments import integer, integer_between
+from node.commands.scanning import begun, page
 from node.context import Context
 from node.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.numbers import (
@@ -33,40 +34,37 @@ _REPEATED_BYTES_MAX = 1 << 30
 limit ends; a node of ours refuses to draw more fields than this, or to reply with more bytes."""
 
 
-def _fields(ctx: Context, key: bytes) -> dict[bytes, bytes]:
-    """The fields at `key` to read, none when there is no key. CommandError for another type."""
+def _shown(ctx: Context, key: bytes) -> Hash:
+    """The hash at `key` as a command that reads all of it may see it, an empty one when there is none.
+
+    Expired fields are there only where nobody may remove them: on a replica that has not heard of it, or while writes
+    are paused. CommandError for another type.
+    """
     found = ctx.read_as(key, Hash)
-    return {} if found is None else found.fields
+    if found is None:
+        return Hash({})
+    if found.deadlines is not None and not ctx.client.is_primary:
+        return found.without_expired(ctx.now_ms)
+    return found
+
+
+def _value(ctx: Context, found: Hash, field: bytes) -> bytes | None:
+    """The value of one field to read, None for one that has expired."""
+    if found.deadlines is not None and found.is_expired(field, ctx.now_ms) and not ctx.client.is_primary:
+        return None
+    return found.get(field)
 
 
 def _opened(ctx: Context, key: bytes) -> Hash:
     """The hash at `key` to write into, made when there is none. CommandError for another type."""
     found = ctx.write(key)
     if type(found) is Hash:
-        if found.table is None:
-            found.is_table(ctx.node.config)
         return found
     if found is not None:
         raise CommandError(WRONG_TYPE)
     found = Hash({})
     ctx.set(key, found)
     return found
-
-
-def _put(ctx: Context, found: Hash, field: bytes, text: bytes) -> bool:
-    """Set one field. True when it is new."""
-    fields = found.fields
-    before = len(fields)
-    fields[field] = text
-    size = len(fields)
-    if size != before:
-        found.added(field)
-    if not found.table:
-        config = ctx.node.config
-        longest = config.hash_max_listpack_value
-        if len(field) > longest or len(text) > longest or size > config.hash_max_listpack_entries:
-            found.table = True
-    return size != before
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -82,7 +80,7 @@ def _put(ctx: Context, found: Hash, field: bytes, text: bytes) -> bool:
 )
 def hget(ctx: Context, args: Args) -> Reply:
     found = ctx.read_as(args[1], Hash)
-    return None if found is None else found.fields.get(args[2])
+    return None if found is None else _value(ctx, found, args[2])
 
 
 @group.command(
@@ -95,8 +93,10 @@ def hget(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the number of fields being requested.",
 )
 def hmget(ctx: Context, args: Args) -> Reply:
-    fields = _fields(ctx, args[1])
-    return [fields.get(field) for field in args[2:]]
+    found = ctx.read_as(args[1], Hash)
+    if found is None:
+        return [None] * (len(args) - 2)
+    return [_value(ctx, found, field) for field in args[2:]]
 
 
 @group.command(
@@ -110,7 +110,7 @@ def hmget(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hgetall(ctx: Context, args: Args) -> Reply:
-    return _fields(ctx, args[1]).copy()  # EXEC encodes its replies only at the end
+    return _shown(ctx, args[1]).lookup().copy()
 
 
 @group.command(
@@ -124,7 +124,7 @@ def hgetall(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hkeys(ctx: Context, args: Args) -> Reply:
-    return list(_fields(ctx, args[1]))
+    return _shown(ctx, args[1]).names()
 
 
 @group.command(
@@ -138,7 +138,7 @@ def hkeys(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hvals(ctx: Context, args: Args) -> Reply:
-    return list(_fields(ctx, args[1]).values())
+    return _shown(ctx, args[1]).values()
 
 
 @group.command(
@@ -150,7 +150,8 @@ def hvals(ctx: Context, args: Args) -> Reply:
     summary="Returns the number of fields in a hash.",
 )
 def hlen(ctx: Context, args: Args) -> Reply:
-    return len(_fields(ctx, args[1]))
+    found = ctx.read_as(args[1], Hash)
+    return 0 if found is None else len(found)
 
 
 @group.command(
@@ -162,7 +163,8 @@ def hlen(ctx: Context, args: Args) -> Reply:
     summary="Determines whether a field exists in a hash.",
 )
 def hexists(ctx: Context, args: Args) -> Reply:
-    return int(args[2] in _fields(ctx, args[1]))
+    found = ctx.read_as(args[1], Hash)
+    return int(found is not None and _value(ctx, found, args[2]) is not None)
 
 
 @group.command(
@@ -174,7 +176,8 @@ def hexists(ctx: Context, args: Args) -> Reply:
     summary="Returns the length of the value of a field.",
 )
 def hstrlen(ctx: Context, args: Args) -> Reply:
-    return len(_fields(ctx, args[1]).get(args[2], b""))
+    found = ctx.read_as(args[1], Hash)
+    return 0 if found is None else len(_value(ctx, found, args[2]) or b"")
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -200,15 +203,16 @@ def hset(ctx: Context, args: Args) -> Reply:
         and found.table
         and not (ctx.observers or ctx.database.walkers or key in ctx.expires)
     ):  # what `_set_all` does, for one field of a big hash of which nobody wants to know
-        fields = found.fields
+        fields = found.store
         before = len(fields)
-        fields[args[2]] = args[3]
+        fields[args[2]] = args[3]  # type: ignore[index]
         ctx.dirty += 1
         if len(fields) == before:
             if found.deadlines is not None:
                 found.persist((args[2],))
             return 0
-        found.added(args[2])
+        if found.is_drawn_from:
+            found.added(args[2])
         return 1
     if len(args) & 1:
         raise wrong_arity("hset")
@@ -238,25 +242,14 @@ def _set_all(ctx: Context, args: Args) -> int:
     key = args[1]
     found = _opened(ctx, key)
     if len(args) == 4:
-        created = int(_put(ctx, found, args[2], args[3]))
-        if found.deadlines is not None:
-            found.persist((args[2],))
-        ctx.modified("hset", key)
-        return created
-    fields = found.fields
-    before = len(fields)
-    if found.is_drawn_from:
-        for field, text in zip(args[2::2], args[3::2], strict=True):
-            _put(ctx, found, field, text)
+        created = int(found.put(args[2], args[3], ctx.node.config))
     else:
-        fields.update(zip(args[2::2], args[3::2], strict=True))
-    if not found.table:
-        found.wrote(args[2:], ctx.node.config)
+        created = found.put_all(args[2:], ctx.node.config)
     if found.deadlines is not None:
         found.persist(args[2::2])
     ctx.modified("hset", key)
     ctx.dirty += len(args) // 2 - 2
-    return len(fields) - before
+    return created
 
 
 @group.command(
@@ -269,9 +262,9 @@ def _set_all(ctx: Context, args: Args) -> int:
 )
 def hsetnx(ctx: Context, args: Args) -> Reply:
     found = _opened(ctx, args[1])
-    if args[2] in found.fields:
+    if args[2] in found:
         return 0
-    _put(ctx, found, args[2], args[3])
+    found.put(args[2], args[3], ctx.node.config)
     ctx.modified("hset", args[1])
     return 1
 
@@ -291,13 +284,12 @@ def hdel(ctx: Context, args: Args) -> Reply:
     found = ctx.write_as(key, Hash)
     if found is None:
         return 0
-    if found.table is None:
-        found.is_table(ctx.node.config)
+    found.is_table(ctx.node.config)
     removed = sum([found.remove(field) for field in args[2:]])
     if removed:
         ctx.modified("hdel", key)
         ctx.dirty += removed - 1
-        if not found.fields:
+        if found.is_empty:
             ctx.discard(key)
             if ctx.node.observers:
                 ctx.node.observe(ctx.database, "del", key)
@@ -317,14 +309,14 @@ def hincrby(ctx: Context, args: Args) -> Reply:
     key, field = args[1], args[2]
     amount = integer(args[3])
     found = _opened(ctx, key)
-    text = found.fields.get(field)
+    text = found.get(field)
     before = 0 if text is None else parse_int(text)
     if before is None:
         raise CommandError("ERR hash value is not an integer")
     number = before + amount
     if not LLONG_MIN <= number <= LLONG_MAX:
         raise CommandError(OVERFLOW)
-    _put(ctx, found, field, b"%d" % number)
+    found.put(field, b"%d" % number, ctx.node.config)
     ctx.modified("hincrby", key)
     return number
 
@@ -346,7 +338,7 @@ def hincrbyfloat(ctx: Context, args: Args) -> Reply:
     if amount.is_infinite:
         raise CommandError("ERR value is NaN or Infinity")
     found = _opened(ctx, key)
-    text = found.fields.get(field)
+    text = found.get(field)
     before = ZERO if text is None else parse_float(text)
     if before is None:
         raise CommandError("ERR hash value is not a float")
@@ -354,7 +346,7 @@ def hincrbyfloat(ctx: Context, args: Args) -> Reply:
     if total is None:
         raise CommandError("ERR increment would produce NaN or Infinity")
     text = format_long_double(total)
-    _put(ctx, found, field, text)
+    found.put(field, text, ctx.node.config)
     ctx.modified("hincrbyfloat", key)
     ctx.propagate(b"HSET", key, field, text)
     deadline_ms = found.deadline_of(field)
@@ -379,21 +371,21 @@ def hincrbyfloat(ctx: Context, args: Args) -> Reply:
 def hrandfield(ctx: Context, args: Args) -> Reply:
     random = ctx.node.random
     if len(args) == 2:
-        found = ctx.read_as(args[1], Hash)
-        return None if found is None else found.random_fields(1, random)[0]
+        found = _shown(ctx, args[1])
+        return None if found.is_empty else found.random_fields(1, random)[0]
     count = integer_between(args[2], -LONG_MAX, LONG_MAX)
     with_values = len(args) == 4 and args[3].upper() == b"WITHVALUES"
     if len(args) > 4 or (len(args) == 4 and not with_values):
         raise CommandError(SYNTAX)
     if with_values and abs(count) > LONG_MAX // 2:
         raise CommandError("ERR value is out of range")
-    found = ctx.read_as(args[1], Hash)
-    if found is None or count == 0:
+    found = _shown(ctx, args[1])
+    if found.is_empty or count == 0:
         return []
     if count < -_REPEATED_MAX:
         raise CommandError("ERR value is out of range")
     drawn = found.distinct_random_fields(count, random) if count > 0 else found.random_fields(-count, random)
-    fields = found.fields
+    fields = found.lookup()
     reply = Pairs([text for field in drawn for text in (field, fields[field])]) if with_values else drawn
     if count < -len(fields) and sum(map(len, reply)) > _REPEATED_BYTES_MAX:
         raise CommandError("ERR value is out of range")
@@ -412,31 +404,11 @@ def hrandfield(ctx: Context, args: Args) -> Reply:
     "return back to 0. N is the number of elements inside the collection.",
 )
 def hscan(ctx: Context, args: Args) -> Reply:
-    key = args[1]
-    cursor = scan_cursor(args[2])
-    found = ctx.read_as(key, Hash)
+    found, at = begun(ctx, args, Hash)
     if found is None:
         return [b"0", []]
-    matches = None
-    count = 10
-    with_values = True
-    options = Options(args, 3)
-    for word in options:
-        if word == b"COUNT":
-            count = scan_count(options.value())
-        elif word == b"MATCH":
-            matches = scan_pattern(options.value())
-        elif word == b"NOVALUES":
-            with_values = False
-        else:
-            raise CommandError(SYNTAX)
-    fields = found.fields
-    if found.is_table(ctx.node.config):
-        cursor, names = ctx.database.scan_value(key, fields, cursor, count)
-    else:
-        cursor, names = 0, list(fields)
-    if matches is not None:
-        names = [name for name in names if matches(name)]
-    if with_values:
-        names = [text for name in names for text in (name, fields[name])]
-    return [b"%d" % cursor, names]
+    fields = found.lookup()
+    cursor, names, bare = page(ctx, args, at, fields if found.is_table(ctx.node.config) else list(fields))
+    if found.deadlines is not None and not ctx.client.is_primary:
+        names = [name for name in names if not found.is_expired(name, ctx.now_ms)]
+    return [cursor, names if bare else [text for name in names for text in (name, fields[name])]]

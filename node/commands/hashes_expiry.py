@@ -155,7 +155,7 @@ def _remove(ctx: Context, key: bytes, found: Hash, fields: Sequence[bytes]) -> N
     ctx.modified("hdel", key)
     ctx.dirty += len(gone) - 1
     ctx.propagate(b"HDEL", key, *gone)
-    if not found.fields:
+    if found.is_empty:
         ctx.discard(key)
         _tell(ctx, "del", key)
 
@@ -182,7 +182,7 @@ def _expire_command(ctx: Context, args: Args, scale: int, *, relative: bool) -> 
     past = _is_past(ctx, deadline_ms)
     changed: dict[bytes, None] = {}
     for field in fields:
-        if field not in found.fields or (past and field in changed):
+        if field not in found or (past and field in changed):
             replies.append(-2)
         elif given and not _allows(
             condition, deadline_ms if field in changed else found.deadline_of(field), deadline_ms
@@ -191,8 +191,7 @@ def _expire_command(ctx: Context, args: Args, scale: int, *, relative: bool) -> 
         else:
             changed[field] = None
             replies.append(2 if past else 1)
-    if found.table is None:
-        found.is_table(ctx.node.config)
+    found.is_table(ctx.node.config)
     _expire(ctx, key, found, list(changed), deadline_ms)
     return replies
 
@@ -257,7 +256,7 @@ def hpersist(ctx: Context, args: Args) -> Reply:
     persisted: dict[bytes, None] = {}
     replies: list[int] = []
     for field in fields:
-        if field not in found.fields:
+        if field not in found:
             replies.append(-2)
         elif found.deadline_of(field) is None or field in persisted:
             replies.append(-1)
@@ -293,7 +292,7 @@ def _declare_look(name: str, summary: str, scale: int, *, relative: bool) -> Han
 
 def _told(found: Hash | None, field: bytes, base_ms: int, scale: int) -> int:
     """-2 for no field, -1 for no deadline, else the deadline from `base_ms` on, rounded up to whole units."""
-    if found is None or field not in found.fields:
+    if found is None or field not in found:
         return -2
     deadline_ms = found.deadline_of(field)
     return -1 if deadline_ms is None else (max(deadline_ms - base_ms, 0) + scale - 1) // scale
@@ -327,12 +326,11 @@ def hgetdel(ctx: Context, args: Args) -> Reply:
     fields = _fields_at(args, 2, "ERR Number of fields must be a positive integer")
     if found is None:
         return [None] * len(fields)
-    if found.table is None:
-        found.is_table(ctx.node.config)
+    found.is_table(ctx.node.config)
     replies: list[bytes | None] = []
     gone: set[bytes] = set()
     for field in fields:
-        replies.append(None if field in gone else found.fields.get(field))
+        replies.append(None if field in gone else found.get(field))
         gone.add(field)
     _remove(ctx, key, found, fields)
     return replies
@@ -355,11 +353,10 @@ def hgetex(ctx: Context, args: Args) -> Reply:
     fields = options.fields or []
     if found is None:
         return [None] * len(fields)
-    replies = [found.fields.get(field) for field in fields]
-    there = [field for field in dict.fromkeys(fields) if field in found.fields]
+    replies = [found.get(field) for field in fields]
+    there = [field for field in dict.fromkeys(fields) if field in found]
     if options.deadline_ms is not None:
-        if found.table is None:
-            found.is_table(ctx.node.config)
+        found.is_table(ctx.node.config)
         _expire(ctx, key, found, there, options.deadline_ms)
     elif options.word == b"PERSIST":
         _persist(ctx, key, found, [field for field in there if found.deadline_of(field) is not None])
@@ -382,20 +379,13 @@ def hsetex(ctx: Context, args: Args) -> Reply:
     options = _Options(ctx, args, "hsetex", b"KEEPTTL", values=True)
     pairs = options.fields or []
     fields = pairs[::2]
-    there = [found is not None and field in found.fields for field in fields]
+    there = [found is not None and field in found for field in fields]
     if (options.condition == b"FNX" and any(there)) or (options.condition == b"FXX" and not all(there)):
         return 0
     if found is None:
         found = Hash({})
         ctx.set(key, found)
-    elif found.table is None:
-        found.is_table(ctx.node.config)
-    for field, text in zip(fields, pairs[1::2], strict=True):
-        if field not in found.fields and found.is_drawn_from:
-            found.added(field)
-        found.fields[field] = text
-    if not found.table:
-        found.wrote(pairs, ctx.node.config)
+    found.put_all(pairs, ctx.node.config)
     ctx.modified("hset", key)
     ctx.dirty += len(fields) - 1
     ctx.propagate(b"HSET", key, *pairs)

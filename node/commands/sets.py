@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from node.arguments import Options, integer_between, positive_integer, scan_count, scan_cursor, scan_pattern
+from node.arguments import Options, integer_between, positive_integer
 from node.commands.lists import key_count
+from node.commands.scanning import begun, page
 from node.context import Context
 from node.errors import SYNTAX, CommandError
 from node.numbers import LONG_MAX, parse_int
@@ -292,30 +293,12 @@ def srandmember(ctx: Context, args: Args) -> Reply:
     "return back to 0. N is the number of elements inside the collection.",
 )
 def sscan(ctx: Context, args: Args) -> Reply:
-    key = args[1]
-    cursor = scan_cursor(args[2])
-    found = ctx.read_as(key, Set)
+    found, at = begun(ctx, args, Set)
     if found is None:
         return [b"0", []]
-    matches = None
-    count = 10
-    options = Options(args, 3)
-    for word in options:
-        if word == b"COUNT":
-            count = scan_count(options.value())
-        elif word == b"MATCH":
-            matches = scan_pattern(options.value())
-        elif word == b"NOVALUES":
-            raise CommandError("ERR NOVALUES option can only be used in HSCAN")
-        else:
-            raise CommandError(SYNTAX)
-    if found.encoding(ctx.node.config) == "hashtable":
-        cursor, members = ctx.database.scan_value(key, found.lookup(), cursor, count)
-    else:
-        cursor, members = 0, found.members()
-    if matches is not None:
-        members = [member for member in members if matches(member)]
-    return [b"%d" % cursor, members]
+    big = found.encoding(ctx.node.config) == "hashtable"
+    cursor, members, _ = page(ctx, args, at, found.lookup() if big else found.members())
+    return [cursor, members]
 
 
 # Several sets ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ Ranges are in `sorted_sets_ranges`, operations on several sets in `sorted_sets_a
 
 from __future__ import annotations
 
-from node.arguments import Options, integer_between, positive_integer, scan_count, scan_cursor, scan_pattern
+from node.arguments import integer_between, positive_integer
+from node.commands.scanning import begun, page
 from node.commands.sorted_sets_common import (
     emptied,
     opened,
@@ -417,34 +418,13 @@ def zrandmember(ctx: Context, args: Args) -> Reply:
     "return back to 0. N is the number of elements inside the collection.",
 )
 def zscan(ctx: Context, args: Args) -> Reply:
-    key = args[1]
-    cursor = scan_cursor(args[2])
-    found = ctx.read_as(key, ZSet)
+    found, at = begun(ctx, args, ZSet)
     if found is None:
         return [b"0", []]
-    matches = None
-    count = 10
-    scored = True
-    options = Options(args, 3)
-    for word in options:
-        if word == b"COUNT":
-            count = scan_count(options.value())
-        elif word == b"MATCH":
-            matches = scan_pattern(options.value())
-        elif word == b"NOSCORES":
-            scored = False
-        else:
-            raise CommandError(SYNTAX)
     big = found.encoding(ctx.node.config) == "skiplist"
     scores = found.lookup()
-    if big:
-        cursor, members = ctx.database.scan_value(key, scores, cursor, count)
-        written = format_double_17g
-    else:
-        cursor, members = 0, found.members(0, len(found))
-        written = format_double
-    if matches is not None:
-        members = [member for member in members if matches(member)]
-    if scored:
-        members = [text for member in members for text in (member, written(scores[member]))]
-    return [b"%d" % cursor, members]
+    cursor, members, bare = page(ctx, args, at, scores if big else found.members(0, len(found)))
+    if bare:
+        return [cursor, members]
+    written = format_double_17g if big else format_double
+    return [cursor, [text for member in members for text in (member, written(scores[member]))]]

@@ -129,7 +129,7 @@ def _finder(ctx: Context, pattern: bytes) -> Callable[[bytes], bytes | None]:
     def find(element: bytes) -> bytes | None:
         value = ctx.read(before + element + behind)
         if field is not None:
-            return value.fields.get(field) if type(value) is Hash else None
+            return value.get(field) if type(value) is Hash else None
         return text_of(value) if value is not None and type(value) in STRING_TYPES else None
 
     return find

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.config import Config
 from node.types.hash import Hash
 from tests.commands.harness import START_MS, Harness
 from tests.commands.test_strings import events
@@ -120,30 +121,29 @@ def test_drawing_from_a_million_fields_does_not_list_them_each_time() -> None:
     urn = found._urn
     for at in range(1000):
         found.remove(b"%d" % at)
-        found.fields[b"new%d" % at] = b""
-        found.added(b"new%d" % at)
+        assert found.put(b"new%d" % at, b"", Config())
         (drawn,) = found.random_fields(1, source)
-        assert drawn in found.fields
+        assert drawn in found
     assert found._urn is urn
 
 
 @given(st.lists(st.tuples(st.sampled_from("ard"), st.integers(0, 200)), max_size=300), st.integers(0, 1 << 30))
 @settings(max_examples=60, deadline=None)
 def test_drawn_fields_are_there_whatever_was_added_and_removed(steps: list[tuple[str, int]], seed: int) -> None:
-    found = Hash({b"start%d" % at: b"" for at in range(150)})
+    found = Hash({b"start%d" % at: b"" for at in range(600)})
+    limits = Config()
     source = random.Random(seed)
     for action, number in steps:
         field = b"%d" % number if number > 100 else b"start%d" % number
-        if action == "a" and field not in found.fields:
-            found.fields[field] = b""
-            found.added(field)
-        elif action == "r" and len(found) > 130:
+        if action == "a":
+            found.put(field, b"", limits)
+        elif action == "r":
             found.remove(field)
         else:
-            assert found.fields.keys() >= set(found.random_fields(3, source))
+            assert found.lookup().keys() >= set(found.random_fields(3, source))
     urn = found._urn
     if urn is not None:
-        assert set(urn.names) - urn.gone == found.fields.keys()
+        assert set(urn.names) - urn.gone == found.lookup().keys()
         assert len(urn.names) == len(set(urn.names))
 
 
@@ -200,7 +200,7 @@ class CountedFields(dict[bytes, bytes]):
 
 def test_a_scan_walks_a_big_hash_once(redis: Harness) -> None:
     found = filled(redis, 5000)
-    fields = found.fields = CountedFields(found.fields)
+    fields = found.store = CountedFields(found.lookup())
     assert len(scan_all(redis, "COUNT", 10)) == 5000
     assert fields.walks == 1
 

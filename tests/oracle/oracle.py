@@ -233,7 +233,7 @@ def plain(value: Any) -> Any:
     if type(value) in STRING_TYPES:
         return text_of(value)
     if isinstance(value, Hash):
-        return value.fields
+        return value.lookup()
     if isinstance(value, StreamValue):
         return plain_stream(value)
     if isinstance(value, List):

@@ -193,7 +193,7 @@ class Run:
         for key in hashes:
             judge.check("PEXPIRETIME", key, within=_TOLERANCE_MS)
             judge.check("HGETALL", key, order=unordered_pairs)
-            fields = list(database.keys_of(key)[key].fields)
+            fields = list(database.keys_of(key)[key].names())
             judge.check("HPEXPIRETIME", key, "FIELDS", len(fields), *fields)
 
     def _same_digests(self, names: list[bytes]) -> None:

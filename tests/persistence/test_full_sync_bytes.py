@@ -54,7 +54,7 @@ def test_their_stream_is_read(real: RealServer, capability: bytes, announce: byt
     keys = {r.key: r.value for r in records if isinstance(r, Key)}
     table = keys.pop(b"h")
     assert isinstance(table, Hash)
-    assert table.fields == {b"f": b"1"}
+    assert table.lookup() == {b"f": b"1"}
     assert keys == expected
     assert isinstance(records[0], Header)
     if capability == b"eof":

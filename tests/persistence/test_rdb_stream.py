@@ -21,7 +21,7 @@ from tests.persistence import samples
 
 def plain(value: object) -> object:
     """A value in a form that compares."""
-    return ("hash", value.fields) if isinstance(value, Hash) else value
+    return ("hash", value.lookup()) if isinstance(value, Hash) else value
 
 
 def content(records: list[Record]) -> list[object]:

@@ -26,7 +26,7 @@ PLAIN_VERSION = {"redis": b"\x0a\x00", "valkey": b"\x50\x00"}
 
 def put(client: Any, key: bytes, value: object) -> None:
     if isinstance(value, Hash):
-        for field, text in value.fields.items():
+        for field, text in value.lookup().items():
             client.hset(key, field, text)
     elif isinstance(value, int):
         client.set(key, b"%d" % value)
@@ -44,7 +44,7 @@ def get(client: Any, key: bytes) -> object:
 
 def plain(value: object) -> object:
     if isinstance(value, Hash):
-        return value.fields
+        return value.lookup()
     return b"%d" % value if isinstance(value, int) else value
 
 

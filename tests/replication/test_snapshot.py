@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.config import Config
 from node.keyspace import Database
 from node.persistence.options import SaveOptions
 from node.persistence.rdb import RdbReader
@@ -39,7 +40,7 @@ def loaded(data: bytes) -> Content:
 
 def plain(value: Any) -> Any:
     if isinstance(value, Hash):
-        return dict(value.fields)
+        return dict(value.lookup())
     return b"%d" % value if isinstance(value, int) else bytes(value)
 
 
@@ -77,7 +78,7 @@ class Writer:
         if isinstance(value, bytearray):
             value += more
         elif isinstance(value, Hash):
-            value.fields[more] = more
+            value.put(more, more, Config())
         else:
             keys[key] = bytearray(more)
 

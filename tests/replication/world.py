@@ -31,7 +31,7 @@ TICK_MS = 100
 def plain(value: Any) -> Any:
     """A value in a form that compares by what a client sees."""
     if isinstance(value, Hash):
-        return dict(value.fields)
+        return dict(value.lookup())
     return b"%d" % value if isinstance(value, int) else bytes(value)
 
 

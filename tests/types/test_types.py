@@ -44,9 +44,9 @@ def test_copies_part_ways() -> None:
     buffer, found = bytearray(b"a"), Hash({b"a": b"1"})
     buffer_twin, found_twin = copy_of(buffer), copy_of(found)
     buffer += b"b"
-    found.fields[b"b"] = b"2"
+    found.put(b"b", b"2", Config())
     assert buffer_twin == b"a"
-    assert found_twin.fields == {b"a": b"1"}
+    assert found_twin.lookup() == {b"a": b"1"}
     assert elements_of(found) == 2
 
 

@@ -13,9 +13,9 @@ from itertools import chain
 from node.persistence import listpack, ziplist
 from node.persistence.encodings.base import Encoding, Loader
 from node.persistence.errors import EmptyValue, RdbError
-from node.persistence.options import EncodingLimits, SaveOptions
+from node.persistence.options import SaveOptions
 from node.persistence.wire import INT64_MAX, Cursor, canonical_int, encode_length, encode_string
-from node.types.hash import FieldDeadlines, Hash
+from node.types.hash import FieldDeadlines, Hash, fits_listpack
 
 TAG_HASH = 4
 TAG_HASH_ZIPMAP = 9
@@ -30,16 +30,6 @@ _VERSION_WITH_DEADLINES = 12
 _NEVER = (1 << 64) - 1
 
 _PIECE_BYTES = 32 * 1024
-
-
-def fits_listpack(fields: dict[bytes, bytes], limits: EncodingLimits) -> bool:
-    """Whether Redis would hold this hash as a listpack."""
-    if not fields:
-        return True
-    if len(fields) > limits.hash_max_listpack_entries:
-        return False
-    longest = limits.hash_max_listpack_value
-    return max(map(len, fields)) <= longest and max(map(len, fields.values())) <= longest
 
 
 class _Table:
@@ -182,7 +172,7 @@ def _is_written_with_deadlines(value: Hash, options: SaveOptions) -> bool:
 def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     """A hash with deadlines, tag first: a listpack ordered by deadline (25), or a table (24)."""
     assert value.deadlines is not None
-    fields, by_field = value.fields, value.deadlines.by_field
+    fields, by_field = value.lookup(), value.deadlines.by_field
     first_ms = min(by_field.values())
     head = first_ms.to_bytes(8, "little")
     if not value.table and fits_listpack(fields, options.limits):
@@ -206,7 +196,7 @@ def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
 
 def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
     """See `Saver`."""
-    fields = value.fields
+    fields = value.lookup()
     if _is_written_with_deadlines(value, options):
         pieces = b"".join(_expiring_pieces(value, options))
         return pieces[:1], pieces[1:]
@@ -221,7 +211,7 @@ def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
 
 def save_piecewise(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     """See `PiecewiseSaver`."""
-    fields = value.fields
+    fields = value.lookup()
     if _is_written_with_deadlines(value, options):
         yield from _expiring_pieces(value, options)
         return
