@@ -48,8 +48,9 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
     own_head = core.shard_head(myself)
     held = slotmap.bits(claimant.id)
     slotmap.unclaimed = slotmap.unclaimed & ~(held & claimed) | (held & ~claimed)
-    contested = claimed & ~held & ~bits_of(slotmap.importing)
+    contested = claimed & ~held & ~_importing_from_others(core, claimant)
     won = _winnable(core, epoch, contested)
+    _follow_failover(core, claimant, won)
     lost = won & slotmap.bits(myself.id)
     from_own_head = (won & slotmap.bits(own_head.id)).bit_count()
     core.assign(won, claimant)
@@ -68,6 +69,29 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
         roles.replicate(core, grand)
     elif lost:
         core.out.put(SlotsLost(tuple(slots_in(lost))))
+
+
+def _importing_from_others(core: Core, claimant: Member) -> int:
+    """Slots that come to this node are SETSLOT's to give, whatever is claimed; except by a successor of the node from
+    which they come, and on a replica, where they are its primary's."""
+    if core.myself.is_replica:
+        return 0
+    return bits_of(
+        slot
+        for slot, source in core.slotmap.importing.items()
+        if claimant.shard_id is None or core.members[source].shard_id != claimant.shard_id
+    )
+
+
+def _follow_failover(core: Core, claimant: Member, won: int) -> None:
+    """Slots that change hands within a shard tell of a failover: open slots have their other end there from now on."""
+    slotmap = core.slotmap
+    if not won or not (slotmap.migrating or slotmap.importing):
+        return
+    for node in slotmap.owners():
+        former = core.members[node]
+        if former.shard_id is not None and former.shard_id == claimant.shard_id and slotmap.bits(node) & won:
+            slotmap.retarget(node, claimant.id)
 
 
 def _follow_winner(core: Core, winner: Member) -> None:

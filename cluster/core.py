@@ -72,7 +72,9 @@ class Core:
         for node in self.slotmap.assign(bits, None if member is None else member.id):
             self.members[node].slot_count = self.slotmap.count(node)
         # A slot leaves who owns it and comes to who does not: whatever this made untrue is over.
-        moved = self.slotmap.importing if member is self.myself else self.slotmap.migrating
+        # A replica keeps the open slots of its primary.
+        comes = member is not None and member in (self.myself, self.shard_head(self.myself))
+        moved = self.slotmap.importing if comes else self.slotmap.migrating
         for slot in [slot for slot in moved if bits >> slot & 1]:
             del moved[slot]
         if first and member is not None and any(one.is_primary and one.replicas for one in self.members.values()):

@@ -7,6 +7,8 @@ Which arguments are slots, and whether they are busy, `cluster/slots.py` says be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
 from ipaddress import ip_address
 
 from cluster import epochs, roles
@@ -18,6 +20,24 @@ from gossip.ids import Address, NodeId, ShardId, random_id
 from gossip.members import Member
 
 _PORT_MAX = 65_535
+
+
+class SlotAction(Enum):
+    """What SETSLOT does. The values are its words."""
+
+    MIGRATING = "migrating"
+    IMPORTING = "importing"
+    STABLE = "stable"
+    NODE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOrder:
+    """One CLUSTER SETSLOT. node: the id that it names, "" for STABLE."""
+
+    slot: int
+    action: SlotAction
+    node: str = ""
 
 
 class Operations:
@@ -122,57 +142,81 @@ class Operations:
         core.assign(core.slotmap.bits(core.myself.id), None)
         return self._finish(now_ms)
 
-    def check_setslot(self) -> None:
-        """What CLUSTER SETSLOT refuses before it reads its arguments."""
-        if self._core.myself.is_replica:
+    def check_setslot(self, *, obeying: bool = False) -> None:
+        """What CLUSTER SETSLOT refuses before it reads its arguments. obeying: a replica does what its primary does."""
+        if self._core.myself.is_replica and not obeying:
             raise ClusterError("ERR Please use SETSLOT only with masters.")
+
+    def check_slot_order(self, order: SlotOrder, has_keys_in_slot: bool, *, obeying: bool = False) -> Member | None:
+        """Whether this SETSLOT could be carried out now: ClusterError if not. Returns the node that it names."""
+        self.check_setslot(obeying=obeying)
+        core, slot = self._core, order.slot
+        head = core.shard_head(core.myself)
+        owner = core.owner(slot)
+        if order.action is SlotAction.STABLE:
+            return None
+        if order.action is SlotAction.NODE:
+            member = self._primary(self._known(order.node))
+            if owner is head and member is not head and has_keys_in_slot and core.myself is head:
+                raise ClusterError(
+                    f"ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
+                )
+            return member
+        if order.action is SlotAction.MIGRATING:
+            if owner is not head:
+                raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
+            other = self._other_end(order.node)
+            if other is head:  # Redis takes it, and then asks clients to ask itself.
+                raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
+            return other
+        if owner is head:
+            raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
+        other = self._other_end(order.node)
+        if other is head:
+            raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
+        return other
+
+    def set_slot(
+        self, order: SlotOrder, has_keys_in_slot: bool, now_ms: int, *, obeying: bool = False
+    ) -> list[Effect]:
+        """CLUSTER SETSLOT. A replica that obeys its primary notes the same, so that it can go on after a failover."""
+        member = self.check_slot_order(order, has_keys_in_slot, obeying=obeying)
+        slotmap = self._core.slotmap
+        if member is None:
+            slotmap.close(order.slot)
+        elif order.action is SlotAction.NODE:
+            self._give_slot(order.slot, member, has_keys_in_slot, now_ms)
+        else:
+            opened = slotmap.migrating if order.action is SlotAction.MIGRATING else slotmap.importing
+            opened[order.slot] = member.id
+        return self._slots_opened(now_ms)
 
     def set_slot_migrating(self, slot: int, to: str, now_ms: int) -> list[Effect]:
         """SETSLOT MIGRATING: keys of this node's slot go to another primary; clients ask there for those gone."""
-        self.check_setslot()
-        core = self._core
-        if core.owner(slot) is not core.myself:
-            raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
-        other = self._other_end(to)
-        if other is core.myself:  # Redis takes it, and then asks clients to ask itself.
-            raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
-        core.slotmap.migrating[slot] = other.id
-        return self._slots_opened(now_ms)
+        return self.set_slot(SlotOrder(slot, SlotAction.MIGRATING, to), False, now_ms)
 
     def set_slot_importing(self, slot: int, source: str, now_ms: int) -> list[Effect]:
         """SETSLOT IMPORTING: keys of another's slot come here and are served to those who are ASKING."""
-        self.check_setslot()
-        core = self._core
-        if core.owner(slot) is core.myself:
-            raise ClusterError(f"ERR I'm already the owner of hash slot {slot}")
-        other = self._other_end(source)
-        if other is core.myself:
-            raise ClusterError(f"ERR I'm not the owner of hash slot {slot}")
-        core.slotmap.importing[slot] = other.id
-        return self._slots_opened(now_ms)
+        return self.set_slot(SlotOrder(slot, SlotAction.IMPORTING, source), False, now_ms)
 
     def set_slot_stable(self, slot: int, now_ms: int) -> list[Effect]:
         """SETSLOT STABLE: the slot is not on the move."""
-        self.check_setslot()
-        self._core.slotmap.close(slot)
-        return self._slots_opened(now_ms)
+        return self.set_slot(SlotOrder(slot, SlotAction.STABLE), False, now_ms)
 
     def set_slot_node(self, slot: int, node: str, has_keys_in_slot: bool, now_ms: int) -> list[Effect]:
         """SETSLOT NODE: that primary owns the slot. When it comes here and was importing, under a new epoch."""
-        self.check_setslot()
+        return self.set_slot(SlotOrder(slot, SlotAction.NODE, node), has_keys_in_slot, now_ms)
+
+    def _give_slot(self, slot: int, member: Member, has_keys_in_slot: bool, now_ms: int) -> None:
         core = self._core
-        member = self._primary(self._known(node))
+        myself = core.myself
         before = core.owner(slot)
-        if before is core.myself and member is not core.myself and has_keys_in_slot:
-            raise ClusterError(
-                f"ERR Can't assign hashslot {slot} to a different node while I still hold keys for this hash slot."
-            )
         if not has_keys_in_slot:
             core.slotmap.migrating.pop(slot, None)
-        imported = member is core.myself and slot in core.slotmap.importing
+        imported = member is myself and slot in core.slotmap.importing
         core.assign(1 << slot, member)
-        was_mine = before is core.myself and member is not core.myself
-        if was_mine and not core.myself.slot_count and core.settings.allow_replica_migration:
+        was_mine = before is myself and member is not myself
+        if was_mine and not myself.slot_count and core.settings.allow_replica_migration:
             core.out.log(
                 Level.NOTICE, f"Configuration change detected. Reconfiguring myself as a replica of {member.called}"
             )
@@ -181,7 +225,6 @@ class Operations:
             if epochs.bump(core):
                 core.out.log(Level.NOTICE, f"configEpoch updated after importing slot {slot}")
             core.gossip.broadcast_pong(now_ms)
-        return self._slots_opened(now_ms)
 
     def _other_end(self, node: str) -> Member:
         return self._primary(self._known(node, "ERR I don't know about node {}"))

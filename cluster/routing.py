@@ -69,8 +69,10 @@ def route(
     if owner is None:
         return UNBOUND
     myself = cluster.myself
-    migrating = owner is myself and slot in cluster.slotmap.migrating
-    importing = not migrating and slot in cluster.slotmap.importing
+    reads_here = (readonly and not writes) or sharded_pubsub
+    serves = owner is myself or (reads_here and myself.is_replica and myself.primary is owner)
+    migrating = serves and slot in cluster.slotmap.migrating
+    importing = not migrating and myself.is_primary and slot in cluster.slotmap.importing
     down = None if cluster.ok else _while_down(cluster, writes, sharded_pubsub)
     if down is not None:
         return down
@@ -82,10 +84,7 @@ def route(
             return UNSTABLE if keys.existing else _to(cluster, Kind.ASK, slot, _target(cluster, slot), viewer)
         if importing and asking:
             return UNSTABLE if keys.several and keys.missing else None
-    if owner is myself:
-        return None
-    reads_here = (readonly and not writes) or sharded_pubsub
-    if reads_here and myself.is_replica and myself.primary is owner:
+    if serves:
         return None
     return _to(cluster, Kind.MOVED, slot, owner, viewer)
 

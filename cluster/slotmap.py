@@ -42,7 +42,8 @@ def slots_in(bits: int) -> list[int]:
 class SlotMap:
     """One owner at most for each slot, and this node's open slots.
 
-    migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from.
+    migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from. On
+    a replica both are its primary's, as far as that has told.
     unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
     version: grows with every change.
     """
@@ -136,6 +137,13 @@ class SlotMap:
         for opened in (self.migrating, self.importing):
             for slot in [slot for slot, other in opened.items() if other == node]:
                 del opened[slot]
+        self.version += 1
+
+    def retarget(self, former: NodeId, now: NodeId) -> None:
+        """One end of open slots failed over to another node of its shard: they are on the move to or from that one."""
+        for opened in (self.migrating, self.importing):
+            for slot in [slot for slot, other in opened.items() if other == former]:
+                opened[slot] = now
         self.version += 1
 
     def _set_bits(self, node: NodeId, bits: int) -> None:

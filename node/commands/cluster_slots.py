@@ -8,19 +8,23 @@ from __future__ import annotations
 from itertools import islice
 
 from cluster.events import ClusterError
-from cluster.machine import Cluster
+from cluster.operations import SlotAction, SlotOrder
 from cluster.slots import SlotError, key_slot, parse_slot, range_slots_to_assign, slots_to_assign
 from gossip.messages import SLOT_COUNT
 from node.commands import cluster as cluster_commands
 from node.commands.cluster import ASKS, CHANGES, VARIES, carry_out, cluster_of, has_keys, integer, node_id, subcommand
 from node.context import Context
-from node.errors import CommandError, wrong_arity
+from node.errors import NO_REPLICAS, CommandError, wrong_arity
+from node.gate import Deferred
+from node.numbers import parse_int
 from node.registry import Args
 from node.resp import Reply
 
 group = cluster_commands.group
 """CLUSTER and its companions, with what is declared here."""
 
+_REPLICAS_TIMEOUT_MS = 2000
+"""How long SETSLOT waits for replicas unless told otherwise, as in Valkey."""
 _BAD_SETSLOT = "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP"
 
 
@@ -105,41 +109,97 @@ def flushslots(ctx: Context, args: Args) -> Reply:
 
 
 @subcommand(
-    "CLUSTER SETSLOT slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE>",
+    "CLUSTER SETSLOT slot <IMPORTING node-id | MIGRATING node-id | NODE node-id | STABLE> [TIMEOUT timeout]",
     arity=-4,
     flags=CHANGES,
     since="3.0.0",
     summary="Binds a hash slot to a node.",
+    history=(("8.0.0", "Added the `TIMEOUT` option."),),
 )
 def setslot(ctx: Context, args: Args) -> Reply:
-    """Redis's order: the role is looked at first, then the slot, then the rest."""
+    """Redis's order: the role is looked at first, then the slot, then the rest. As in Valkey 8, our replicas note it
+    before we do: whoever takes over in the middle of a move goes on with it."""
     cluster = cluster_of(ctx)
+    obeying = ctx.client.is_primary
+    operations = cluster.operations
     try:
-        cluster.operations.check_setslot()
+        operations.check_setslot(obeying=obeying)
         slot = parse_slot(args[2])
+        order, at = _slot_order(slot, args)
+        operations.check_slot_order(order, _holds(ctx, slot), obeying=obeying)
     except ClusterError as error:
         raise CommandError(str(error)) from None
     except SlotError as error:
         raise CommandError(f"ERR {error}") from None
-    action = args[3].lower()
-    if action == b"stable" and len(args) == 4:
-        return carry_out(ctx, lambda: cluster.operations.set_slot_stable(slot, ctx.now_ms))
-    if len(args) != 5:
+    timeout_ms = _timeout(args, at)
+    if obeying:
+        return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.now_ms, obeying=True))
+    replicas = ctx.node.replication.primary.online
+    if replicas and all(peer.announced.setslot for peer in replicas):
+        ctx.node.propagate(ctx.database, args[:at])
+        if ctx.may_block:
+            return _after_replicas(ctx, order, len(replicas), timeout_ms)
+    return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.now_ms))
+
+
+def _slot_order(slot: int, args: Args) -> tuple[SlotOrder, int]:
+    """What is ordered, and where the options behind it begin."""
+    try:
+        action = SlotAction(args[3].lower().decode("ascii", "replace"))
+    except ValueError:
+        raise CommandError(_BAD_SETSLOT) from None
+    if action is SlotAction.STABLE:
+        order, at = SlotOrder(slot, action), 4
+    elif len(args) >= 5:
+        order, at = SlotOrder(slot, action, node_id(args[4])), 5
+    else:
         raise CommandError(_BAD_SETSLOT)
-    return _set_slot_to(ctx, cluster, slot, action, args[4])
+    if (len(args) > at and args[at].lower() != b"timeout") or len(args) > at + 2:
+        raise CommandError(_BAD_SETSLOT)
+    return order, at
 
 
-def _set_slot_to(ctx: Context, cluster: Cluster, slot: int, action: bytes, whom: bytes) -> Reply:
-    operations = cluster.operations
-    node = node_id(whom)
-    if action == b"migrating":
-        return carry_out(ctx, lambda: operations.set_slot_migrating(slot, node, ctx.now_ms))
-    if action == b"importing":
-        return carry_out(ctx, lambda: operations.set_slot_importing(slot, node, ctx.now_ms))
-    if action == b"node":
-        held = bool(ctx.node.databases[0].slots[slot])
-        return carry_out(ctx, lambda: operations.set_slot_node(slot, node, held, ctx.now_ms))
-    raise CommandError(_BAD_SETSLOT)
+def _timeout(args: Args, at: int) -> int:
+    """How long to wait for replicas, in ms; 0 for as long as it takes."""
+    if len(args) == at:
+        return _REPLICAS_TIMEOUT_MS
+    if len(args) == at + 1:
+        raise CommandError("ERR Missing timeout value")
+    timeout_ms = parse_int(args[at + 1])
+    if timeout_ms is None:
+        raise CommandError("ERR timeout is not an integer or out of range")
+    if timeout_ms < 0:
+        raise CommandError("ERR timeout is negative")
+    return timeout_ms
+
+
+def _holds(ctx: Context, slot: int) -> bool:
+    return bool(ctx.node.databases[0].slots[slot])
+
+
+def _after_replicas(ctx: Context, order: SlotOrder, replicas: int, timeout_ms: int) -> Deferred:
+    """Carry it out when all replicas have noted it, or refuse when they do not in time."""
+    node = ctx.node
+    offset = node.replication.offset
+
+    def noted() -> Reply:
+        still_there = len(node.replication.primary.online)
+        if node.gate.replicas_at(offset) < min(replicas, still_there):
+            return CommandError(NO_REPLICAS)
+        cluster = cluster_of(ctx)
+        try:
+            return carry_out(ctx, lambda: cluster.operations.set_slot(order, _holds(ctx, order.slot), node.now_ms))
+        except CommandError as error:
+            return error
+
+    deadline_ms = node.now_ms + timeout_ms if timeout_ms else None
+    gated = node.gate.wait(offset, noted, replicas=replicas, deadline_ms=deadline_ms)
+    node.replication.request_acks()
+    # Carried out even when the client leaves meanwhile, since the replicas have noted it: so the gate must not know
+    # the client's own Deferred, which it would forget then.
+    reply = Deferred(pauses=True)
+    gated.when_ready(lambda: reply.resolve(gated.value))
+    return reply
 
 
 # Keys -----------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from node.context import Context
 from node.errors import NOT_AN_INTEGER, SYNTAX, CommandError
 from node.numbers import parse_int
 from node.registry import Args, Flag, Group
+from node.replication.peer import notes_setslot
 from node.resp import OK, SILENCE, Reply
 
 log = logging.getLogger("hashslot")
@@ -154,8 +155,10 @@ def _announce(ctx: Context, option: bytes, value: bytes) -> None:
     elif option == b"capa":
         announced.eof = announced.eof or value.lower() == b"eof"
         announced.psync2 = announced.psync2 or value.lower() == b"psync2"
+        announced.setslot = announced.setslot or value.lower() == b"setslot"
     elif option == b"version":
         announced.version = value.decode("utf-8", "replace")
+        announced.setslot = announced.setslot or notes_setslot(announced.version)
     elif option == b"rdb-only":
         announced.rdb_only = bool(_integer(value))
     elif option == b"rdb-filter-only":

@@ -28,8 +28,16 @@ class Announced:
     eof: bool = False
     psync2: bool = False
     version: str | None = None
+    setslot: bool = False
+    """It notes CLUSTER SETSLOT when it comes in the stream."""
     rdb_only: bool = False
     without_keys: bool = False
+
+
+def notes_setslot(version: str) -> bool:
+    """Whether replicas of this version take CLUSTER SETSLOT from the stream: Valkey from 8.0 on."""
+    major = version.partition(".")[0]
+    return major.isdigit() and int(major) >= 8
 
 
 class Peer:

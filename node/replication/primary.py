@@ -274,6 +274,11 @@ class PrimarySide:
         online = [peer for peer in self.peers.values() if peer.phase is Phase.ONLINE]
         return sum(peer.lag_s(now_ms) <= lag_max_s for peer in online)
 
+    @property
+    def online(self) -> list[Peer]:
+        """Those who follow the stream."""
+        return [peer for peer in self.peers.values() if peer.phase is Phase.ONLINE]
+
     def refresh(self) -> None:
         """Recompute what depends on how many replicas are well."""
         config = self._node.config

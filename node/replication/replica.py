@@ -195,7 +195,7 @@ class Session:
         requests.append([b"REPLCONF", b"listening-port", b"%d" % me.port])
         if me.ip:
             requests.append([b"REPLCONF", b"ip-address", me.ip.encode()])
-        requests.append([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])
+        requests.append([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"setslot"])
         requests.append([b"REPLCONF", b"version", me.version.encode()])
         self._awaited += ["REPLCONF"] * (len(requests) - len(self._awaited))
         self.step = Step.REPLCONF
