@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from cluster.admin.checks import shown_slots
 from gossip.ids import NodeId
 from node.admin.cluster import Cluster
-from node.admin.link import AdminError, Refusal, Word
+from node.admin.link import AdminError, Link, Refusal, Word
 
 MIGRATE_TIMEOUT_S = 60.0
 _STALE_ROUNDS = 50
@@ -41,6 +41,21 @@ class KeyMover:
         self._cluster = cluster
         self._transfer = transfer
         self._on_keys = on_keys
+        self._patient: dict[NodeId, Link] = {}
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for link in self._patient.values():
+            link.close()
+
+    def _link(self, node: NodeId) -> Link:
+        """A connection that waits as long as a MIGRATE may take."""
+        link = self._patient.get(node)
+        if link is None:
+            access = self._cluster.access
+            patient = replace(access, timeout_s=self._transfer.timeout_s + access.timeout_s)
+            link = self._patient[node] = Link(self._cluster.picture.members[node].host, patient)
+        return link
 
     def move(self, source: NodeId, target: NodeId, slots: Sequence[int]) -> None:
         """Return when the source holds no key of these slots any longer. AdminError when some can not be moved."""
@@ -52,7 +67,7 @@ class KeyMover:
             remaining = [slot for slot, reply in zip(remaining, listed, strict=True) if reply]
             if not keys:
                 return
-            replies = self._cluster.link(source).ask_many([self._migrate(target, batch) for batch in keys])
+            replies = self._link(source).ask_many([self._migrate(target, batch) for batch in keys])
             moved = 0
             for batch, reply in zip(keys, replies, strict=True):
                 if isinstance(reply, Refusal):
@@ -68,19 +83,19 @@ class KeyMover:
                 time.sleep(_STALE_PAUSE_S)  # Expired keys that are counted until they are collected.
 
     def _ask(self, node: NodeId, requests: Sequence[Sequence[Word]]) -> list[list[bytes]]:
-        replies = self._cluster.link(node).ask_many(requests)
+        replies = self._link(node).ask_many(requests)
         for reply in replies:
             if isinstance(reply, Refusal):
                 raise reply
         return replies
 
-    def _migrate(self, target: NodeId, keys: Sequence[bytes], *, replace: bool | None = None) -> list[Word]:
+    def _migrate(self, target: NodeId, keys: Sequence[bytes], ) -> list[Word]:
         member = self._cluster.picture.members[target]
         access = self._cluster.access
         timeout_ms = int(self._transfer.timeout_s * 1000)
         # Where the other nodes reach it, which need not be where we do.
         words: list[Word] = ["MIGRATE", member.seen.host or member.host.name, member.seen.port, "", 0, timeout_ms]
-        if replace if replace is not None else self._transfer.on_conflict is OnConflict.SOURCE:
+        if self._transfer.on_conflict is OnConflict.SOURCE:
             words.append("REPLACE")
         if access.password:
             words += ["AUTH2", access.user, access.password] if access.user else ["AUTH", access.password]
@@ -94,7 +109,7 @@ class KeyMover:
             raise AdminError(self._explained(source, target, refusal.text))
         moved = 0
         for key in keys:
-            reply = self._cluster.link(source).ask_many([self._migrate(target, [key])])[0]
+            reply = self._link(source).ask_many([self._migrate(target, [key])])[0]
             if isinstance(reply, Refusal):
                 if "BUSYKEY" not in reply.text:
                     raise AdminError(self._explained(source, target, reply.text))
@@ -104,7 +119,7 @@ class KeyMover:
 
     def _resolve(self, source: NodeId, target: NodeId, key: bytes) -> None:
         """Both have this key, and the target's is not simply to be replaced."""
-        here, there = (self._cluster.link(node) for node in (source, target))
+        here, there = (self._link(node) for node in (source, target))
         ours, theirs = (link.ask_many([("ASKING",), ("DUMP", key)])[1] for link in (here, there))
         if ours != theirs and self._transfer.on_conflict is OnConflict.STOP:
             name = self._cluster.picture.name
@@ -122,12 +137,12 @@ class KeyMover:
         between = f"{name(source)} can not hand keys to {name(target)}"
         if "DUMP payload" in text or "Bad data format" in text:
             server = self._cluster.picture.members[target].server
-            return f"{between}: {server} does not read what the newer source writes; move slots only to the same or newer servers"
+            return f"{between}: {server} does not read what the source writes; move slots to servers as new as the source"
         if "NOAUTH" in text or "WRONGPASS" in text:
             return f"{between}: the target wants another password than the one given here"
         if "IOERR" in text:
             host = self._cluster.picture.members[target].seen.host
-            return f"{between}: {text.removeprefix('IOERR ')} ({host} has to be reachable from the source; --timeout may help)"
+            return f"{between}: {text} (the source must reach {host}; --migrate-timeout may help)"
         if "unknown command" in text.lower():
             return f"{between}: it has no MIGRATE; use --method atomic"
         return f"{between}: {text}"

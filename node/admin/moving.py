@@ -13,11 +13,12 @@ from typing import Any, Protocol
 
 from cluster.admin.checks import shown_slots
 from cluster.admin.moves import Move
+from cluster.admin.picture import parse_view
 from gossip.ids import NodeId
 from node.admin.cluster import Cluster, text_of
 from node.admin.interrupt import Interrupt, Interrupted
 from node.admin.keys import KeyMover, Transfer
-from node.admin.link import AdminError, Refusal, Unreachable, Word
+from node.admin.link import AdminError, Refusal, Word
 
 BATCH = 64
 """Slots that a classic move has open at a time: few enough to finish after Ctrl-C, enough to be done in few round trips."""
@@ -59,6 +60,10 @@ class Mover:
         self._interrupt = interrupt
         self._keys = KeyMover(cluster, moving.transfer, lambda count: progress.moved(0, count))
         self._no_longer_atomic: set[tuple[NodeId, NodeId]] = set()
+
+    def close(self) -> None:
+        """Let go of the connections that were made for moving."""
+        self._keys.close()
 
     def way(self, move: Move) -> str:
         """"atomic (MIGRATESLOTS)", "atomic (MIGRATION IMPORT)" or "classic". AdminError when atomic is asked for in vain."""
@@ -110,9 +115,8 @@ class Mover:
                 self._hand_over(move, batch)
             except (AdminError, KeyboardInterrupt) as error:
                 how = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-                raise AdminError(
-                    f"{how}. Left open: {shown_slots(batch)} at most; `hashslot cluster fix {self._cluster.entry}` completes them"
-                ) from None
+                next_step = f"`hashslot cluster fix {self._cluster.entry}` completes it"
+                raise AdminError(f"{how}. Left open, at most: {shown_slots(batch)}; {next_step}") from None
             self._progress.moved(len(batch), 0)
 
     def _open(self, move: Move, slots: Sequence[int]) -> None:
@@ -213,13 +217,11 @@ class Mover:
         self._progress.moved(len(move.slots), 0)
 
     def _owners(self, node: NodeId) -> list[NodeId | None]:
-        from cluster.admin.picture import parse_view
-
         return parse_view(text_of(self._cluster.ask(node, "CLUSTER", "NODES"))).owners()
 
 
 def tell_owner(cluster: Cluster, slots: Sequence[int], owner: NodeId, informed: set[NodeId]) -> None:
-    """Tell all other primaries at once who owns these slots, for gossip to have less to do. Who does not listen will hear."""
+    """Tell the other primaries at once who owns these slots. Who does not answer will hear of it by gossip."""
     others = [one.id for one in cluster.picture.primaries if one.reachable and one.id not in informed]
     cluster.ask_each(others, [("CLUSTER", "SETSLOT", slot, "NODE", owner) for slot in slots])
 
@@ -229,6 +231,3 @@ def _flat(fields: Any) -> dict[str, str]:
     if isinstance(fields, dict):
         return {text_of(name): text_of(value) for name, value in fields.items()}
     return {text_of(name): text_of(value) for name, value in zip(fields[::2], fields[1::2], strict=True)}
-
-
-__all__ = ["BATCH", "METHODS", "Interrupted", "Mover", "Moving", "Progress", "Unreachable", "tell_owner"]

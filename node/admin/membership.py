@@ -1,0 +1,155 @@
+"""Nodes that come and go: add one that is empty, take one out in order, make all forget one that is gone. I/O."""
+
+from __future__ import annotations
+
+from cluster.admin.checks import shown_slots
+from cluster.admin.picture import Host, Member, Picture
+from gossip.ids import NodeId
+from node.admin.cluster import Cluster, agreed, describe
+from node.admin.link import AdminError, Refusal, Unreachable
+
+
+def check_free(cluster: Cluster, node: Host) -> Member:
+    """The node at this address, which may join: it is alone and empty. AdminError, also when it is a member already."""
+    member = describe(cluster.link_to(node))
+    assert member.view is not None
+    if member.id in cluster.picture.members:
+        raise AdminError(f"{node} is a member of this cluster already ({member.id[:8]})")
+    others = [seen for seen in member.view.nodes.values() if seen.id != member.id and seen.is_member]
+    if others:
+        raise AdminError(
+            f"{node} is a member of another cluster (it knows {others[0].host}:{others[0].port}): `del-node` it there first"
+        )
+    if member.seen.slots:
+        raise AdminError(f"{node} owns {shown_slots_of(member)} on its own: CLUSTER RESET it if it is free")
+    if member.keys:
+        raise AdminError(f"{node} holds {member.keys:,} keys: FLUSHALL it if they are of no use, or choose another node")
+    return member
+
+
+def shown_slots_of(member: Member) -> str:
+    """The slots that a node says it owns, in short."""
+    return shown_slots(slot for start, end in member.seen.slots for slot in range(start, end + 1))
+
+
+def choose_primary(picture: Picture) -> Member:
+    """The primary that needs a replica most: it owns slots and has the fewest. AdminError when none is there."""
+    candidates = [one for one in picture.primaries if one.reachable and one.seen.slots]
+    if not candidates:
+        raise AdminError("no primary that answers owns slots: there is nobody to be a replica of")
+    return min(candidates, key=lambda one: (len(picture.replicas(one.id)), one.host.name, one.host.port))
+
+
+def add(cluster: Cluster, member: Member, primary: Member | None) -> None:
+    """Let the node join, as a replica of `primary` if there is one. Returns when all know it. AdminError."""
+    link = cluster.link_to(member.host)
+    _copy_functions(cluster, member)
+    helper = next(one for one in cluster.picture.primaries if one.reachable)
+    seen = helper.seen
+    bus = () if seen.bus_port == seen.port + 10000 else (seen.bus_port,)
+    link.ask("CLUSTER", "MEET", seen.host or cluster.link(helper.id).ip(), seen.port, *bus)
+    cluster.wait(lambda picture: _known_to_all(picture, member.id), f"aware of {member.host}")
+    if primary is not None:
+        follow(cluster, member.id, primary)
+
+
+def follow(cluster: Cluster, node: NodeId, primary: Member) -> None:
+    """Make the node a replica and wait until it is in sync. AdminError."""
+    cluster.ask(node, "CLUSTER", "REPLICATE", primary.id)
+    name = cluster.picture.name(node)
+    cluster.wait(
+        lambda picture: picture.members[node].link == "up" and picture.members[node].seen.primary == primary.id,
+        f"that {name} is in sync with {primary.name}",
+    )
+
+
+def _known_to_all(picture: Picture, node: NodeId) -> bool:
+    member = picture.members.get(node)
+    return member is not None and member.reachable and all(
+        one.view is not None and node in one.view.nodes for one in picture.reachable
+    )
+
+
+def _copy_functions(cluster: Cluster, member: Member) -> None:
+    """Functions are each node's own: a new one gets those that the others have."""
+    helper = next((one for one in cluster.picture.primaries if one.reachable), None)
+    if helper is None:
+        raise AdminError("no primary of the cluster answers")
+    try:
+        dump = cluster.ask(helper.id, "FUNCTION", "DUMP")
+        cluster.link_to(member.host).ask("FUNCTION", "RESTORE", dump)
+    except Refusal as refusal:
+        if "nknown" in refusal.text or "already exists" in refusal.text:
+            return  # Servers without functions, and a run before this one that was interrupted.
+        raise AdminError(f"functions can not be copied to {member.host}: {refusal.text}") from None
+
+
+def check_leaving(cluster: Cluster, member: Member, *, evacuate: bool) -> None:
+    """AdminError unless this node can be taken out."""
+    picture = cluster.picture
+    if not member.reachable:
+        raise AdminError(f"{member.name} does not answer ({member.trouble}): `forget` makes the others forget it")
+    if len(picture.reachable) == 1:
+        raise AdminError(f"{member.name} is the only node that answers: there is no cluster to take it out of")
+    owned = len(picture.slots.get(member.id, ())) if member.is_primary else 0
+    if owned and not evacuate:
+        raise AdminError(f"{member.name} owns {owned:,} slots: add --evacuate, which moves them to the other primaries first")
+
+
+def remove(cluster: Cluster, member: Member) -> list[str]:
+    """Take the node, which owns nothing, out of the cluster and reset it. Lines about what else was done. AdminError."""
+    told = []
+    for replica in cluster.picture.replicas(member.id):
+        if replica.reachable:
+            others = {one.id: one for one in cluster.picture.primaries if one.id != member.id and one.reachable}
+            primary = choose_primary(Picture({**others, **{one.id: one for one in cluster.picture.members.values()
+                                                           if not one.is_primary and one.id != replica.id}}))
+            follow(cluster, replica.id, primary)
+            told.append(f"{replica.name} follows {primary.name} now.")
+    forget(cluster, member.id)
+    # The node may be on the way to forgetting for the same reason; nothing else can stop it from being asked.
+    cluster.ask(member.id, "CLUSTER", "RESET", "HARD")
+    told.append(f"{member.name} is out and reset: it knows nobody, under a new id.")
+    return told
+
+
+def check_forgettable(cluster: Cluster, member: Member) -> None:
+    """AdminError unless it is gone and nothing hangs on it."""
+    picture = cluster.picture
+    if member.reachable:
+        raise AdminError(f"{member.name} answers: `del-node` takes it out in order; forgotten it would come back by itself")
+    owned = picture.slots.get(member.id, [])
+    if owned:
+        raise AdminError(
+            f"{member.name} still owns {shown_slots(owned)}: wait until a replica has taken over, or give them up with "
+            "`fix --fix-with-unreachable-primaries`"
+        )
+    following = [one.name for one in picture.replicas(member.id) if one.reachable]
+    if following:
+        raise AdminError(f"{', '.join(following)} still follows it: wait for a failover, or make it follow another primary")
+
+
+def forget(cluster: Cluster, node: NodeId) -> None:
+    """Make all others that answer forget this node, at once: gossip brings it back where only some do. AdminError."""
+    others = [one.id for one in cluster.picture.reachable if one.id != node]
+    replies = cluster.ask_each(others, [("CLUSTER", "FORGET", node)])
+    failed = [reply for (reply,) in replies.values() if isinstance(reply, AdminError) and not _unknown(reply)]
+    if failed:
+        raise AdminError(f"{failed[0]}; the others have forgotten it, but only for a minute: try again")
+
+
+def _unknown(error: AdminError) -> bool:
+    return isinstance(error, Refusal) and "unknown node" in error.text.lower()
+
+
+def settled(cluster: Cluster, gone: NodeId) -> bool:
+    """Whether nobody that answers knows the node any longer."""
+    return all(one.view is not None and gone not in one.view.nodes for one in cluster.picture.reachable) and agreed(
+        cluster.picture
+    )
+
+
+__all__ = [
+    "Unreachable", "add", "check_forgettable", "check_free", "check_leaving", "choose_primary", "follow", "forget", "remove",
+    "settled", "shown_slots_of",
+]

@@ -1,0 +1,124 @@
+"""Carries out repairs (`cluster/admin/repairs.py`): nodes meet, broken slots get one home and their keys. I/O.
+
+Every step leaves the slot marked as open on those that still hold keys of it, so that an interrupted repair is planned
+again from where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cluster.admin.checks import shown_slots
+from cluster.admin.picture import Picture
+from cluster.admin.repairs import Meeting, Repair
+from gossip.ids import NodeId
+from node.admin.cluster import Cluster
+from node.admin.interrupt import Interrupt, Interrupted
+from node.admin.keys import KeyMover, OnConflict, Transfer
+from node.admin.link import AdminError, Refusal, Word
+from node.admin.moving import BATCH, Progress, tell_owner
+
+
+def introduce(cluster: Cluster, meetings: Sequence[Meeting]) -> None:
+    """Make these nodes meet, and wait until they know each other. AdminError."""
+    for meeting in meetings:
+        meet(cluster, meeting.who, meeting.whom)
+
+    def met(picture: Picture) -> bool:
+        views = {one.id: one.view for one in picture.reachable}
+        return all(
+            (view := views.get(meeting.who)) is not None and meeting.whom in view.nodes for meeting in meetings
+        )
+
+    cluster.wait(met, "known to each other, after CLUSTER MEET")
+
+
+def meet(cluster: Cluster, who: NodeId, whom: NodeId) -> None:
+    """CLUSTER MEET at `who`, with the address that `whom` tells of itself."""
+    seen = cluster.picture.members[whom].seen
+    # Who has an unusual bus port has to say so; the argument is left out otherwise, for old servers.
+    bus: tuple[Word, ...] = () if seen.bus_port == seen.port + 10000 else (seen.bus_port,)
+    host = seen.host or cluster.link(whom).ip()
+    cluster.ask(who, "CLUSTER", "MEET", host, seen.port, *bus)
+
+
+class Repairer:
+    """Carries out repairs of slots, one after the other."""
+
+    def __init__(self, cluster: Cluster, transfer: Transfer, progress: Progress, interrupt: Interrupt) -> None:
+        self._cluster = cluster
+        self._transfer = transfer
+        self._progress = progress
+        self._interrupt = interrupt
+
+    def run(self, repairs: Sequence[Repair]) -> None:
+        """Return when all slots have the home that was planned. AdminError, Interrupted."""
+        for repair in repairs:
+            for start in range(0, len(repair.slots), BATCH):
+                if self._interrupt.asked:
+                    raise Interrupted("stopped between two steps; run `fix` again to go on")
+                batch = repair.slots[start : start + BATCH]
+                try:
+                    self._gather_keys(repair, batch)
+                    self._settle_owner(repair, batch)
+                except (AdminError, KeyboardInterrupt) as error:
+                    how = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                    left = f"Not done yet: {shown_slots(batch)} and what came after; run `fix` again"
+                    raise AdminError(f"{how}. {left}") from None
+                self._progress.moved(len(batch), 0)
+            if repair.contested:
+                # Louder than any claim that is still on its way: a config epoch that nobody has yet.
+                self._cluster.ask(repair.home, "CLUSTER", "BUMPEPOCH")
+
+    def _owned(self, node: NodeId, slots: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Those of the slots that the node holds for its own, and the others."""
+        view = self._cluster.picture.members[node].view
+        assert view is not None
+        owners = view.owners()
+        return [slot for slot in slots if owners[slot] == node], [slot for slot in slots if owners[slot] != node]
+
+    def _each(self, node: NodeId, slots: Sequence[int], *words: Word) -> list[Refusal]:
+        replies = self._cluster.link(node).ask_many([("CLUSTER", "SETSLOT", slot, *words) for slot in slots])
+        return [reply for reply in replies if isinstance(reply, Refusal)]
+
+    def _gather_keys(self, repair: Repair, slots: Sequence[int]) -> None:
+        if not repair.movers:
+            return
+        _, foreign = self._owned(repair.home, slots)
+        _raise_first(self._each(repair.home, foreign, "IMPORTING", repair.movers[0]))
+        for mover in repair.movers:
+            # A slot that is open in either way lets MIGRATE read keys, whether the mover holds it for its own or not.
+            own, foreign = self._owned(mover, slots)
+            _raise_first(self._each(mover, own, "MIGRATING", repair.home))
+            _raise_first(self._each(mover, foreign, "IMPORTING", repair.home))
+            self._move(mover, repair, slots)
+
+    def _move(self, mover: NodeId, repair: Repair, slots: Sequence[int]) -> None:
+        # The owner of a slot on the move has the last word on each key that it still has: it got all writes to it.
+        policy = OnConflict.SOURCE if mover == repair.owner else self._transfer.on_conflict
+        transfer = Transfer(self._transfer.pipeline, self._transfer.timeout_s, policy)
+        told: Callable[[int], None] = lambda count: self._progress.moved(0, count)  # noqa: E731
+        keys = KeyMover(self._cluster, transfer, told)
+        try:
+            keys.move(mover, repair.home, slots)
+        finally:
+            keys.close()
+
+    def _settle_owner(self, repair: Repair, slots: Sequence[int]) -> None:
+        home = repair.home
+        view = self._cluster.picture.members[home].view
+        assert view is not None
+        # NODE at an importing home closes the slot and takes a new epoch; everything else that is open is closed before.
+        migrating = [slot for slot in slots if slot in view.migrating]
+        _raise_first(self._each(home, migrating, "STABLE"))
+        _raise_first(self._each(home, slots, "NODE", home))
+        _raise_first(self._each(home, slots, "STABLE"))
+        for node in sorted({*repair.opened, *repair.movers} - {home}):
+            # STABLE first: NODE leaves an importing mark alone that belongs to somebody else.
+            _raise_first(self._each(node, slots, "STABLE"))
+        tell_owner(self._cluster, slots, home, {home})
+
+
+def _raise_first(refusals: Sequence[Refusal]) -> None:
+    if refusals:
+        raise refusals[0]
