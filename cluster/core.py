@@ -1,12 +1,13 @@
 """What the parts of a node's cluster machine share: its state, and the few changes that keep it of one piece.
 
-`machine.py` is the machine; `claims.py`, `epochs.py`, `roles.py` and `health.py` hold its rules as functions of this,
-and `operations.py` what administrators order.
+`machine.py` is the machine; `claims.py`, `epochs.py`, `roles.py`, `health.py` and those that `failover.py` names hold its
+rules as functions of this, and `operations.py` what administrators order.
 """
 
 from __future__ import annotations
 
-from cluster.events import Effect, RoleChanged
+from cluster.events import Effect, ResumeWrites, RoleChanged
+from cluster.failover import NO_LINK, Comeback, DataLink, Election, ManualFailover, Vote
 from cluster.settings import ClusterSettings
 from cluster.slotmap import SlotMap
 from gossip.ids import Address, NodeId, RandomSource
@@ -41,6 +42,14 @@ class Core:
         """This node was a member before it was started: what it remembers may have been overtaken."""
         self.minority_ms: int | None = None
         """When this node last saw itself without a majority."""
+        self.data_link: DataLink = NO_LINK
+        self.election = Election()
+        self.manual = ManualFailover()
+        self.comeback = Comeback()
+        self.votes: dict[NodeId, Vote] = {}
+        """Failed primary -> for whom this node has voted last."""
+        self.orphaned: dict[NodeId, int] = {}
+        """Primaries with slots and no working replica -> since when, unix ms."""
         self._served_for: tuple[int, bool, bool, NodeId] | None = None
 
     @property
@@ -85,6 +94,12 @@ class Core:
         """Tell the data's side to replicate this primary."""
         self.out.put(RoleChanged(primary.id, primary.address))
 
+    def end_manual(self) -> None:
+        """No manual failover goes on any longer: a primary that has let no writes in lets them in again."""
+        if self.manual.replica is not None:
+            self.out.put(ResumeWrites())
+        self.manual = ManualFailover()
+
     def refresh_served(self) -> None:
         """Bring `served` in line with role, state and slots."""
         key = (self.slotmap.version, self.ok, self.myself.is_primary, self.myself.id)
@@ -114,8 +129,13 @@ class Core:
         myself.client_ipv6 = settings.announce_client_ipv6 or None
         myself.flags = myself.flags & ~NOFAILOVER | LIGHT_HEADER | (NOFAILOVER if settings.replica_no_failover else 0)
 
-    def header(self) -> Header:
-        """What every message says of this node. A replica tells its primary's slots and config epoch."""
+    def header(self, more: MessageFlag = MessageFlag.NONE) -> Header:
+        """What every message says of this node. A replica tells its primary's slots and config epoch.
+
+        more: flags of this message alone.
+        """
+        if self.manual.paused:
+            more |= MessageFlag.PAUSED
         myself, settings = self.myself, self.settings
         head = self.shard_head(myself)
         address = myself.address
@@ -132,5 +152,5 @@ class Core:
             ip=settings.announce_ip,
             secondary_port=address.secondary_port,
             cluster_ok=self.ok,
-            message_flags=MessageFlag.EXTENSIONS,
+            message_flags=MessageFlag.EXTENSIONS | more,
         )

@@ -69,7 +69,19 @@ class Deliver:
     sharded: bool = False
 
 
-Effect = GossipEffect | RoleChanged | SlotsLost | DataDropped | StateChanged | Deliver
+@dataclass(frozen=True, slots=True)
+class PauseWrites:
+    """A manual failover: let no write in until then (unix ms), then call `Cluster.writes_paused` with the offset."""
+
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeWrites:
+    """The manual failover is over, one way or the other: the pause ends."""
+
+
+Effect = GossipEffect | RoleChanged | SlotsLost | DataDropped | StateChanged | Deliver | PauseWrites | ResumeWrites
 
 
 class ClusterError(Exception):
@@ -78,6 +90,6 @@ class ClusterError(Exception):
 
 __all__ = [
     "Close", "ClusterError", "Connect", "DataDropped", "Deliver", "Effect", "Event", "GossipEffect", "GossipEvent",
-    "Level", "LinkAccepted", "LinkClosed", "LinkId", "LinkOpened", "Log", "Persist", "Received", "RoleChanged", "Send",
-    "SlotsLost", "StateChanged", "Tick",
+    "Level", "LinkAccepted", "LinkClosed", "LinkId", "LinkOpened", "Log", "PauseWrites", "Persist", "Received",
+    "ResumeWrites", "RoleChanged", "Send", "SlotsLost", "StateChanged", "Tick",
 ]

@@ -7,6 +7,7 @@ must have the time to say so before it takes writes again.
 
 from __future__ import annotations
 
+from cluster import restarts
 from cluster.core import Core
 from cluster.events import Level, StateChanged
 from gossip.detector import quorum
@@ -42,7 +43,7 @@ def _waits_after_boot(core: Core, now_ms: int) -> bool:
 def reassess(core: Core, now_ms: int) -> None:
     """Compute the state anew, and let it be known when it has changed."""
     is_primary = core.myself.is_primary
-    if is_primary and not core.ok and _waits_after_boot(core, now_ms):
+    if is_primary and not core.ok and (restarts.waits(core, now_ms) or _waits_after_boot(core, now_ms)):
         return
     size = reachable = 0
     covered = core.slotmap.assigned == SLOT_COUNT

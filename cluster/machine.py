@@ -6,9 +6,20 @@ epochs, the cluster's state. It knows no socket, file or clock; `node/bus.py` ca
 
 from __future__ import annotations
 
-from cluster import claims, epochs, health, roles
+from cluster import (
+    claims,
+    elections,
+    epochs,
+    health,
+    manual_failover,
+    replica_migration,
+    restarts,
+    roles,
+    voting,
+)
 from cluster.core import Core
 from cluster.events import Deliver, Effect, Event, Tick
+from cluster.failover import DataLink
 from cluster.operations import Operations
 from cluster.settings import ClusterSettings
 from cluster.state import SavedNode, SavedState
@@ -18,7 +29,17 @@ from gossip.events import LinkId
 from gossip.ids import NodeId, RandomSource, ShardId, random_id
 from gossip.machine import Gossip
 from gossip.members import FAIL, HANDSHAKE, LIGHT_HEADER, MYSELF, PRIMARY, Link, Member
-from gossip.messages import Header, LightPublish, Message, NodeFlag, Publish, Update
+from gossip.messages import (
+    FailoverAuthAck,
+    FailoverAuthRequest,
+    Header,
+    LightPublish,
+    Message,
+    MfStart,
+    NodeFlag,
+    Publish,
+    Update,
+)
 
 
 class Cluster(Core):
@@ -128,14 +149,26 @@ class Cluster(Core):
             if self.myself.primary is not None:
                 self.follow(self.myself.primary)
         self.gossip.step(event, now_ms)
-        if is_tick and not self.ok:
-            self.out.reassess = True
+        if is_tick:
+            self._tick(now_ms)
         return self._finish(now_ms)
+
+    def _tick(self, now_ms: int) -> None:
+        manual_failover.tick(self, now_ms)
+        restarts.tick(self, now_ms)
+        if self.myself.is_replica:
+            replica_migration.consider(self, now_ms)
+        if not self.ok:
+            self.out.reassess = True
 
     def _finish(self, now_ms: int) -> list[Effect]:
         if self.out.reassess:
             self.out.reassess = False
             health.reassess(self, now_ms)
+        if self.myself.is_replica:
+            self.gossip.mute = False
+            manual_failover.check_offset(self)
+            elections.consider(self, now_ms)
         self.refresh_served()
         return self.out.finish()
 
@@ -161,16 +194,39 @@ class Cluster(Core):
         self.out.reassess = True
         return self._finish(now_ms)
 
-    def set_offset(self, offset: int, now_ms: int) -> list[Effect]:
-        """The replication offset that messages carry from now on, bytes.
+    def set_offset(self, offset: int, now_ms: int, data_link: DataLink | None = None) -> list[Effect]:
+        """The replication offset that messages carry from now on, bytes, and how a replica's link to the data is.
 
         Clients are not shown a replica at offset 0, which may have nothing yet: that it has data is told at once.
         """
         has_data_now = self.myself.is_replica and not self.offset and bool(offset)
         self.offset = offset
+        if data_link is not None:
+            self.data_link = data_link
+            if data_link.connected:
+                restarts.linked(self)
         if has_data_now:
             self.gossip.broadcast_pong(now_ms)
         return self._finish(now_ms)
+
+    def writes_paused(self, offset: int, now_ms: int) -> list[Effect]:
+        """PauseWrites is carried out: no write will come, and the stream ends at this offset."""
+        self.offset = offset
+        manual_failover.paused(self, now_ms)
+        return self._finish(now_ms)
+
+    def accepts_history(self, offset: int) -> bool:
+        """Whether a replica may replace its data by another history of its primary's that ends at this offset."""
+        return restarts.accepts_history(self, offset)
+
+    def primary_has_less(self, now_ms: int) -> list[Effect]:
+        """A history was refused: this replica asks for its primary's place."""
+        restarts.ask(self, now_ms)
+        return self._finish(now_ms)
+
+    def defers_sync(self, offset: int) -> bool:
+        """Whether a replica that has data up to this offset must not be given a full sync yet."""
+        return restarts.defers_sync(self, offset)
 
     def publish(self, channel: bytes, message: bytes, sharded: bool) -> list[Effect]:
         """Tell the other nodes, or with `sharded` those of this shard, of a PUBLISH done here."""
@@ -198,6 +254,8 @@ class Cluster(Core):
     def heard_epochs(self, sender: Member, header: Header, now_ms: int) -> None:
         """Any message of a known node came."""
         epochs.hear(self, sender, header, now_ms)
+        manual_failover.hear(self, sender, header)
+        restarts.hear(self, sender, header, now_ms)
 
     def heard_state(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
         """A ping, pong or meet of a known node came."""
@@ -205,9 +263,15 @@ class Cluster(Core):
         claims.hear(self, sender, header)
 
     def heard(self, sender: Member, message: Message, link: Link, now_ms: int) -> None:
-        """Any other message came. Those of elections and of modules change nothing."""
+        """Any other message came. Those of modules change nothing."""
         if isinstance(message, Update):
             claims.hear_update(self, message)
+        elif isinstance(message, FailoverAuthRequest):
+            voting.requested(self, sender, message.header, link, now_ms)
+        elif isinstance(message, FailoverAuthAck):
+            elections.granted(self, sender, message.header, now_ms)
+        elif isinstance(message, MfStart):
+            manual_failover.requested(self, sender, now_ms)
         elif isinstance(message, Publish | LightPublish):
             self.out.put(Deliver(message.channel, message.message, message.sharded))
 
@@ -220,6 +284,7 @@ class Cluster(Core):
         """A member leaves: nobody owns its slots, and none is on the move to or from it."""
         self.assign(self.slotmap.bits(member.id), None)
         self.slotmap.close_with(member.id)
+        self.votes.pop(member.id, None)
 
     # Showing ------------------------------------------------------------------------------------------------------
 

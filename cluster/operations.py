@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
-from cluster import epochs, roles
+from cluster import epochs, manual_failover, roles
 from cluster.core import Core
 from cluster.events import ClusterError, DataDropped, Effect, Level
+from cluster.manual_failover import Manner
 from cluster.slotmap import ALL_SLOTS, bits_of
 from gossip import handshake
 from gossip.ids import Address, NodeId, ShardId, random_id
@@ -95,6 +96,11 @@ class Operations:
         if core.myself.is_primary and (core.myself.slot_count or has_keys):
             raise ClusterError("ERR To set a master the node must be empty and without assigned slots.")
         roles.replicate(core, primary)
+        return self._finish(now_ms)
+
+    def failover(self, manner: Manner, now_ms: int) -> list[Effect]:
+        """CLUSTER FAILOVER: begin to take this node's primary's place."""
+        manual_failover.order(self._core, manner, now_ms)
         return self._finish(now_ms)
 
     def reset(self, hard: bool, has_keys: bool, now_ms: int) -> list[Effect]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cluster.core import Core
 from cluster.events import Level, RoleChanged
+from cluster.failover import Comeback
 from gossip.ids import ShardId, random_id
 from gossip.members import MIGRATE_TO, PRIMARY, REPLICA, Member
 from gossip.messages import Header
@@ -79,6 +80,8 @@ def replicate(core: Core, primary: Member) -> None:
     if myself.is_primary:
         myself.flags = myself.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
         core.slotmap.close_all()
+    core.end_manual()
+    core.comeback = Comeback()
     core.gossip.members.set_primary(myself, primary)
     if primary.shard_id is not None:
         set_shard(myself, primary.shard_id)
@@ -89,6 +92,7 @@ def replicate(core: Core, primary: Member) -> None:
 def become_primary(core: Core, *, new_shard: bool) -> None:
     """Stop being a replica. new_shard: of the shard too."""
     set_primary_role(core, core.myself)
+    core.comeback = Comeback(over=True)
     if new_shard:
         core.myself.shard_id = ShardId(random_id(core.random))
     core.out.put(RoleChanged(None))

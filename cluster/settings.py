@@ -35,6 +35,10 @@ class ClusterSettings:
     allow_pubsubshard_when_down: bool = True
     allow_replica_migration: bool = True
     replica_no_failover: bool = False
+    replica_validity_factor: int = 10
+    repl_ping_replica_period_s: int = 10
+    migration_barrier: int = 1
+    manual_failover_timeout_ms: int = 5000
     link_sendbuf_limit: int = 0
     blacklist_ttl_s: int = 60
 

@@ -42,6 +42,12 @@ from gossip.messages import (
 from gossip.outbox import Outbox
 from gossip.pings import choose_gossip, own_extensions
 
+PING_SHARE = 8
+"""In a small cluster everyone is pinged so many times in a node timeout, so that silence is seen as soon as it counts."""
+PING_MEMBERS = 200
+"""How many members are pinged in a node timeout before the pings to each become fewer: at least two, as in Redis."""
+SPREAD_MAX = 20
+"""To how many voters a new suspicion is told at once."""
 TICKS_PER_RANDOM_PING = 10
 RANDOM_PING_CANDIDATES = 5
 
@@ -77,6 +83,8 @@ class Gossip:
         """The own address is from before this process: peers may know better."""
         self.had_contact = False
         """Some member has answered, now or before a restart, and that is on disk."""
+        self.mute = False
+        """Say nothing of this node's own accord and answer no ping: others shall see it fail."""
         self.suspects = 0
         """How many members are PFAIL, as of the last tick or more."""
         self._last_link: LinkId = 0
@@ -147,14 +155,17 @@ class Gossip:
             return
         self._unlink(link)
         member = link.member
-        if member is not None and not link.inbound and not link.opened and not member.ping_sent_ms:
-            # The ping that the link was for counts as sent, else a member that cannot be reached would never be silent.
+        if member is not None and not link.inbound and not member.ping_sent_ms:
+            # A ping counts as sent when a link is lost or can not be made, else a member that can not be reached would
+            # never be silent. Time runs from here.
             member.ping_sent_ms = now_ms
 
     # Sending ------------------------------------------------------------------------------------------------------
 
     def send_ping(self, link: Link, kind: MessageType, now_ms: int) -> None:
         """Send PING, PONG or MEET with gossip over a link."""
+        if self.mute:
+            return
         receiver = link.member
         if kind is MessageType.PING and receiver is not None and not link.inbound:
             receiver.ping_sent_ms = now_ms
@@ -182,7 +193,9 @@ class Gossip:
         self._ticks += 1
         timeout_ms = self.timeout_ms
         half_ms = timeout_ms // 2
+        idle_ms = self._ping_period_ms()
         suspects = 0
+        new_suspects: list[Member] = []
         overdue: list[Member] = []
         for member in self.members.everyone:
             flags = member.flags
@@ -201,21 +214,44 @@ class Gossip:
             elif member.met_ms:
                 self._meet_again(member, member.link, now_ms)
             if not member.ping_sent_ms:
-                if now_ms - member.pong_received_ms > half_ms and member.link is not None:
+                if now_ms - member.pong_received_ms > idle_ms and member.link is not None:
                     self.send_ping(member.link, MessageType.PING, now_ms)
-            elif now_ms - member.ping_sent_ms > half_ms and now_ms - member.data_received_ms > half_ms:
-                suspects += self._unanswered(member, now_ms)
+            elif now_ms - member.ping_sent_ms > half_ms and self._unanswered(member, now_ms):
+                suspects += 1
+                new_suspects.append(member)
         self.suspects = suspects
+        for member in new_suspects:
+            self._spread_suspicion(member, now_ms)
         for member in overdue:
             self.remove(member)
         if self._ticks % TICKS_PER_RANDOM_PING == 0:
             self._ping_someone(now_ms)
 
+    def _ping_period_ms(self) -> int:
+        """How long after its last answer a member is pinged again."""
+        timeout_ms = self.timeout_ms
+        return min(max(timeout_ms // PING_SHARE, timeout_ms * len(self.members) // PING_MEMBERS), timeout_ms // 2)
+
+    def _spread_suspicion(self, suspect: Member, now_ms: int) -> None:
+        """Tell voters of it now, and the suspect's replicas, who want to know: a quorum comes together at once.
+
+        With PONG, which needs no answer. In a large cluster to a few only: they tell others when they agree.
+        """
+        told = [one for one in self.members if one.votes and not one.flags & (_DOWN | MYSELF) and one.link is not None]
+        while len(told) > SPREAD_MAX:
+            del told[int(self.random.random() * len(told))]
+        told += [one for one in suspect.replicas if one is not self.myself]
+        for member in told:
+            if member.link is not None and member.link.opened:
+                self.send_ping(member.link, MessageType.PONG, now_ms)
+
     def _unanswered(self, member: Member, now_ms: int) -> bool:
         """A ping has waited for half the timeout or longer. Returns whether the member has become PFAIL."""
         timeout_ms = self.timeout_ms
         link = member.link
-        if link is not None and now_ms - link.created_ms > timeout_ms:
+        # Who sends other things and leaves the ping unanswered for long has not got it, or the answer was lost.
+        is_stuck = now_ms - member.data_received_ms > timeout_ms // 2 or now_ms - member.ping_sent_ms > timeout_ms
+        if link is not None and is_stuck and now_ms - link.created_ms > timeout_ms:
             self.drop_link(link)  # Perhaps it is the connection that is broken: the next tick makes another.
         silent_ms = now_ms - max(member.ping_sent_ms, member.data_received_ms)
         if silent_ms <= timeout_ms or member.flags & _DOWN:

@@ -103,8 +103,7 @@ def test_a_primary_that_loses_its_last_slot_follows_the_winner_with_its_replicas
     winner.carry_out(winner.cluster.operations.add_slots(slots, world.now_ms))
     world.run_until(lambda: loser.cluster.myself.is_replica and replica.following[0] == winner.id, 5000)
     assert loser.following == (winner.id, winner.ip)
-    world.run_until(world.agreed, 5000)
-    assert len(winner.cluster.myself.replicas) == 3
+    world.run_until(lambda: world.agreed() and len(winner.cluster.myself.replicas) == 3, 5000)
     assert not loser.lost_slots, "its data is replaced as a whole"
     world.run(3000)
     assert len({node.cluster.members[one.id].shard_id for node in nodes for one in (loser, replica, winner)}) == 1

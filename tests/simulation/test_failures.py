@@ -111,16 +111,19 @@ def test_a_network_that_only_delays_fails_nobody() -> None:
 
 
 def test_everyone_is_heard_often_enough_and_not_more() -> None:
-    """Half the timeout is the longest silence; in a small cluster the ping a second that is sent anyway is enough."""
+    """A small cluster pings each member eight times a timeout, a larger one less often, half the timeout at the least."""
     world, nodes = planned(75, count=10, replicas=0, timeout_ms=4000)
     carried = world.network.carried
     for _ in range(100):
         world.run(100)
         for node in nodes:
             ages = [world.now_ms - one.pong_received_ms for one in node.cluster.members.values() if one.id != node.id]
-            assert max(ages) <= 2000 + 300
+            assert max(ages) <= 500 + 300
     per_node_second = (world.network.carried - carried) / 10 / len(nodes)
-    assert 2 <= per_node_second <= 2 * (1 + 9 / 2 + 1), "pings and pongs: one a second, and at most each at half time"
+    assert 2 * 9 <= per_node_second <= 2 * (1 + 9 * 8 / 4), "pings and pongs: one a second, and each when due"
+    assert nodes[0].cluster.gossip._ping_period_ms() == 500
+    nodes[0].cluster.gossip.timeout_ms = 400
+    assert nodes[0].cluster.gossip._ping_period_ms() == 50
 
 
 def test_a_single_primary_fails_its_replicas_alone() -> None:

@@ -1,0 +1,141 @@
+"""A primary that comes back with less data than its replicas have must not wipe them: one of them takes over first.
+
+Redis's primary starts empty, serves after two seconds, and its replicas copy the emptiness. Here both ends object, each
+without the other, for either may be a real server:
+
+- The primary, when it has just been started, hears offsets greater than its own from its replicas. It stays not ok and
+  gives them no full sync. When no replica has taken over after a moment, it stops to answer pings, so that replicas that
+  know only Redis's rules see it fail. It still listens, votes and gives in to a successor.
+- The replica refuses a full sync from the very primary whose stream it has, when that is another history and shorter
+  than its own, and asks for votes with the flag that needs no failed primary (as CLUSTER FAILOVER FORCE does). It also
+  does so when its primary's pings tell of a smaller offset for a while during which the data link is down: a healthy
+  primary's offset never goes back.
+
+Neither lasts: after `longest_wait_ms` the primary serves what it has and the replica takes what there is, so that a
+cluster in which nobody can win (no majority, a replica that may not fail over) does not stay down for ever.
+"""
+
+from __future__ import annotations
+
+from cluster.core import Core
+from cluster.events import Level
+from gossip.members import Member
+from gossip.messages import Header
+
+WAIT_TIMEOUTS = 4
+WAIT_EXTRA_MS = 5000
+SILENT_AFTER_MS = 1500
+LESS_CONFIRMED_MS = 300
+"""For so long a primary's pings must tell of less: what was on its way when the link broke is older."""
+
+
+def longest_wait_ms(timeout_ms: int) -> int:
+    """After this long the primary goes on, and its replica follows it, with what the primary has."""
+    return WAIT_TIMEOUTS * timeout_ms + WAIT_EXTRA_MS
+
+
+# The primary ----------------------------------------------------------------------------------------------------------
+
+
+def _ahead(core: Core) -> Member | None:
+    """A replica of this node that has more data, as far as it has told since this node started."""
+    return next((one for one in core.myself.replicas if one.offset > core.offset), None)
+
+
+def waits(core: Core, now_ms: int) -> bool:
+    """Whether this primary, which is not ok yet, waits for a replica that has more data."""
+    comeback, myself = core.comeback, core.myself
+    if comeback.over or not myself.slot_count or (comeback.since_ms is None and not core.rejoining):
+        return False
+    ahead = _ahead(core)
+    if ahead is None:
+        if comeback.since_ms is not None:
+            _go_on(core)
+        return False
+    if comeback.since_ms is None:
+        comeback.since_ms = now_ms
+        core.out.log(
+            Level.WARNING,
+            f"Replica {ahead.called} has more data than this node (offset {ahead.offset} > {core.offset}): "
+            "waiting for it to take over",
+        )
+    waited_ms = now_ms - comeback.since_ms
+    if waited_ms > longest_wait_ms(core.settings.node_timeout_ms):
+        core.out.log(Level.WARNING, "No replica with more data has taken over: going on with less")
+        _go_on(core)
+        return False
+    core.gossip.mute = waited_ms > SILENT_AFTER_MS
+    return True
+
+
+def _go_on(core: Core) -> None:
+    core.comeback.over = True
+    core.comeback.since_ms = None
+    core.gossip.mute = False
+
+
+def defers_sync(core: Core, offset: int) -> bool:
+    """Whether this node gives no full sync to a replica that has so many bytes of some history: it may take over."""
+    comeback, myself = core.comeback, core.myself
+    undecided = core.rejoining or comeback.since_ms is not None
+    return myself.is_primary and myself.slot_count > 0 and undecided and not comeback.over and offset > core.offset
+
+
+# The replica ----------------------------------------------------------------------------------------------------------
+
+
+def has_all_of(core: Core, primary: Member) -> bool:
+    """Whether this node's data is that primary's stream, and not given up."""
+    return core.comeback.synced_with == primary.id and not core.comeback.over and core.offset > 0
+
+
+def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:
+    """Any message of this node's primary: does it have less than it had?"""
+    comeback = core.comeback
+    if sender is not core.myself.primary or core.data_link.connected or not has_all_of(core, sender):
+        return
+    if header.primary is not None or header.offset >= core.offset:
+        comeback.less_since_ms = None
+    elif comeback.less_since_ms is None:
+        comeback.less_since_ms = now_ms
+    elif now_ms - comeback.less_since_ms >= LESS_CONFIRMED_MS:
+        ask(core, now_ms)
+
+
+def accepts_history(core: Core, offset: int) -> bool:
+    """Whether this node may take a full sync, of another history than its own, that ends at this offset."""
+    primary = core.myself.primary
+    return primary is None or not has_all_of(core, primary) or offset >= core.offset
+
+
+def ask(core: Core, now_ms: int) -> None:
+    """This node's primary has lost what this node still has: ask for its place."""
+    comeback, primary = core.comeback, core.myself.primary
+    if primary is None or comeback.asks_since_ms is not None or not has_all_of(core, primary):
+        return
+    comeback.asks_since_ms = now_ms
+    core.out.log(
+        Level.WARNING,
+        f"Primary {primary.called} came back with less data than this replica has (offset {core.offset}): asking for "
+        "its place",
+    )
+
+
+def tick(core: Core, now_ms: int) -> None:
+    """Give up in time."""
+    comeback = core.comeback
+    if comeback.asks_since_ms is None:
+        return
+    if now_ms - comeback.asks_since_ms > longest_wait_ms(core.settings.node_timeout_ms):
+        core.out.log(Level.WARNING, "This replica could not take over: following its primary, which has less data")
+        comeback.over = True
+        comeback.asks_since_ms = comeback.less_since_ms = None
+
+
+def linked(core: Core) -> None:
+    """The primary's stream is followed: what it has is what this node has, from now on."""
+    comeback, primary = core.comeback, core.myself.primary
+    if primary is not None:
+        comeback.synced_with = primary.id
+        comeback.less_since_ms = comeback.asks_since_ms = None
+        comeback.over = False
