@@ -42,6 +42,7 @@ class Unusual(IntFlag):
     TOO_FEW_REPLICAS = 16384
     NOTED = 32768
     IN_TRANSIT = 65536
+    SAVE_FAILED = 131072
 
 
 class Client:

@@ -17,6 +17,11 @@ READ_ONLY = "READONLY You can't write against a read only replica."
 LOADING = "LOADING Redis is loading the dataset in memory"
 MASTER_DOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 NO_REPLICAS = "NOREPLICAS Not enough good replicas to write."
+SAVE_FAILED = (
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may "
+    "modify the data set are disabled, because this instance is configured to report errors during writes if RDB "
+    "snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error."
+)
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 NOT_CLUSTERED = "ERR This instance has cluster support disabled"
 INVALID_DB = "ERR DB index is out of range"

@@ -42,6 +42,7 @@ _REPLICA = int(Unusual.REPLICA)
 _PAUSED = int(Unusual.PAUSED)
 _STALE = int(Unusual.STALE)
 _TOO_FEW_REPLICAS = int(Unusual.TOO_FEW_REPLICAS)
+_SAVE_FAILED = int(Unusual.SAVE_FAILED)
 _MONITORED = int(Unusual.MONITORED)
 _QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
@@ -367,6 +368,8 @@ class Executor:
         if client.is_primary:
             return
         writes = bool(flags & Flag.WRITE)
+        if unusual & _SAVE_FAILED and not unusual & _REPLICA and (writes or command.name == "ping"):
+            raise CommandError(errors.SAVE_FAILED)
         if writes and unusual & _TOO_FEW_REPLICAS:
             raise CommandError(errors.NO_REPLICAS)
         if writes and unusual & _REPLICA and self._node.config.replica_read_only and not self._redirects_writes(command):

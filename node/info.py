@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from node.client import Unusual
 from node.version import HASHSLOT_VERSION, REDIS_VERSION
 
 try:
@@ -183,25 +182,27 @@ def _memory(node: Node) -> Fields:
 
 
 def _persistence(node: Node) -> Fields:
+    saving, loading = node.saving, node.loading
+    since_s, written, total = saving.progress(node.now_ms)
     return {
-        "loading": int(bool(node.unusual & Unusual.LOADING)),
+        "loading": int(loading is not None),
         "async_loading": 0,
         "current_cow_peak": 0,
         "current_cow_size": 0,
         "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
+        "current_fork_perc": f"{100 * written / total if total else 0:.2f}",
+        "current_save_keys_processed": written,
+        "current_save_keys_total": total,
         "rdb_changes_since_last_save": node.dirty,
-        "rdb_bgsave_in_progress": 0,
+        "rdb_bgsave_in_progress": int(saving.in_progress),
         "rdb_last_save_time": node.last_save_ms // 1000,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
+        "rdb_last_bgsave_status": "ok" if saving.last_ok else "err",
+        "rdb_last_bgsave_time_sec": saving.last_duration_s,
+        "rdb_current_bgsave_time_sec": since_s,
+        "rdb_saves": saving.saves,
         "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
+        "rdb_last_load_keys_expired": saving.loaded_expired,
+        "rdb_last_load_keys_loaded": saving.loaded_keys,
         "aof_enabled": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
@@ -214,6 +215,7 @@ def _persistence(node: Node) -> Fields:
         "aof_last_cow_size": 0,
         "module_fork_in_progress": 0,
         "module_fork_last_cow_size": 0,
+        **(loading.info(node.now_ms) if loading is not None else {}),
     }
 
 

@@ -31,7 +31,7 @@ from node.probe import Probe
 from node.process import node_command, read_config, run_node
 
 READY_TIMEOUT_S = 30.0
-END_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 60.0
 _RESTART_PAUSE_S = 1.0
 _CLUSTER_FILE = "cluster.json"
 _NOT_FOR_ALL = {"cluster-enabled", "cluster-config-file", "cluster-port", "daemonize", "pidfile", "unixsocket"}
@@ -230,6 +230,8 @@ class Launcher:
             "cluster-config-file": "nodes.conf",
             "cluster-announce-ip": child.planned.address.ip,
         }
+        if self._temporary:
+            given["save"] = ""  # The folder goes with the cluster: there is nothing to keep.
         return [word for name, value in given.items() for word in (f"--{name}", value)] + self._asked.options
 
     def _start(self, child: Child) -> None:

@@ -79,6 +79,8 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
         if pidfile := _pidfile(config):
             Path(pidfile).unlink(missing_ok=True)
         server.loop.close()
+    if server.load_error and config.logfile:
+        print(f"hashslot: {server.load_error}", file=sys.stderr)
     if server.restart:
         _restart(arguments)
     return server.exit_status
@@ -168,8 +170,14 @@ async def _serve(server: Server, parent_alive: int | None) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     if parent_alive is not None:
-        server.loop.add_reader(parent_alive, server.shut_down)
+        server.loop.add_reader(parent_alive, _parent_gone, server, parent_alive)
     await server.run()
+
+
+def _parent_gone(server: Server, parent_alive: int) -> None:
+    """The launcher is no more: end in order, once."""
+    server.loop.remove_reader(parent_alive)
+    server.end_in_order()
 
 
 def _pidfile(config: Config) -> str:

@@ -6,6 +6,7 @@ The node (`state.py`) decides; this module gives it time, connections and a bus,
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -20,10 +21,13 @@ from cluster.views import LinkView
 from gossip.ids import RandomSource
 from node.bus import Bus
 from node.client import Client, Unusual
-from node.config import Config
+from node.config import BY_NAME, Config
 from node.connection import Connection
+from node.errors import CommandError
 from node.keyspace import Keys
 from node.logs import NOTICE
+from node.persistence.loading import LoadError, Loading
+from node.persistence.snapshot_file import remove_leftovers
 from node.replication.link import ReplicaLink
 from node.settings.special import BufferLimit
 from node.sockets import ListenError, open_listeners
@@ -73,6 +77,8 @@ class Server:
         self._transit_links = TransitLinks(self.node, loop)
         self.restart = False
         self.exit_status = 0
+        self.load_error = ""
+        """Why the data could not be loaded; "" when that did not happen."""
         self._listeners: list[asyncio.Server] = []
         self._link: ReplicaLink | None = None
         self._to_free: deque[Keys] = deque()
@@ -84,6 +90,7 @@ class Server:
     async def start(self) -> None:
         """Open all listeners and timers. ListenError when a port is taken."""
         config = self.config
+        self.node.mark(Unusual.LOADING, True)
         if config.port:
             self._listeners += await open_listeners(
                 self.loop, config.bind, config.port, lambda: Connection(self), config.tcp_backlog, "TCP"
@@ -95,6 +102,20 @@ class Server:
         self.loop.call_later(CRON_S, self._cron)
         if config.replicaof is not None:
             self.node.replication.follow(*config.replicaof)
+        remove_leftovers(Path(config.dir))
+        self.node.saving.allowed = False
+        Loading(self.node, self.node.saving.path, self._loaded).begin()
+
+    def _loaded(self, error: LoadError | None) -> None:
+        """The data is there, or can not be had: then the node ends, and nothing on disk is touched."""
+        if error is not None:
+            log.critical("%s", error)
+            self.load_error = str(error)
+            self.shut_down(exit_status=1)
+            return
+        self.node.saving.allowed = True
+        self.node.replication.loaded()
+        gc.freeze()  # What was loaded is no garbage: the collector need not walk it.
         log.log(NOTICE, "Ready to accept connections tcp")
 
     async def _listen_unix(self, path: str, permissions: int) -> None:
@@ -122,12 +143,21 @@ class Server:
     def _on_signal(self, number: signal.Signals) -> None:
         def heard() -> None:
             log.warning("Received %s scheduling shutdown...", number.name)
-            self.shut_down()
+            self.end_in_order(f"shutdown-on-{number.name.lower()}")
 
         try:
             self.loop.add_signal_handler(number, heard)
         except (NotImplementedError, RuntimeError):  # Windows has no signals on the loop
             signal.signal(number, lambda *_: self.loop.call_soon_threadsafe(heard))
+
+    def end_in_order(self, setting: str = "shutdown-on-sigterm") -> None:
+        """End as SHUTDOWN does, with the words of this setting; at once when that was asked for before."""
+        closing = self.node.closing
+        words = set(self.config.get(setting).split()) if setting in BY_NAME else set()
+        try:
+            closing.ask({*words, "now"} if closing.waits else words)
+        except CommandError as error:
+            log.warning("%s", error.text)
 
     async def _end(self) -> None:
         log.warning("User requested shutdown...")
@@ -245,6 +275,8 @@ class Server:
         node.gate.tick(now_ms)
         node.blocking.tick(now_ms)
         node.replication.tick(now_ms)
+        node.saving.tick(now_ms)
+        node.closing.tick(now_ms)
         node.stats.sample(node.commands.calls(), now_ms)
         for connection in list(self.connections.values()):
             connection.check(now_ms)

@@ -18,15 +18,18 @@ from node import redirection, resp
 from node.access import AccessNotes
 from node.blocking import Blocking
 from node.client import Client, Unusual
+from node.closing import Closing
 from node.commands import GROUPS, migrate
 from node.config import Config
 from node.context import Context, Observer
 from node.errors import CommandError
 from node.executor import Executor
-from node.gate import Deferred, ReplyGate
+from node.gate import ReplyGate
 from node.keyspace import Database, ExpirySweep, Keys
 from node.notifications import Notifications
 from node.numbers import LLONG_MAX
+from node.persistence.loading import Loading
+from node.persistence.saving import Saving
 from node.pubsub import PubSub
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
@@ -175,8 +178,10 @@ class Node:
         self.dirty = 0
         """Changes since the last save (INFO rdb_changes_since_last_save)."""
         self.last_save_ms = now_ms
-        self.closing: Deferred | None = None
-        """A SHUTDOWN that waits for replicas to catch up."""
+        self.closing = Closing(self)
+        self.saving = Saving(self)
+        self.loading: Loading | None = None
+        """The data is being loaded from disk: `Unusual.LOADING`."""
         self.replication = Replication(self)
         self.myself = Client(0, self.databases[0], now_ms)
         """Stands for the node itself where it acts on its own: active expiry, DEBUG."""
@@ -299,7 +304,7 @@ class Node:
 
     def may_expire(self) -> bool:
         """Whether this node decides itself that keys are gone: not on a replica, nor while writes are paused."""
-        return not self.unusual & (Unusual.REPLICA | Unusual.PAUSED)
+        return not self.unusual & (Unusual.REPLICA | Unusual.PAUSED | Unusual.LOADING)
 
     @property
     def propagates(self) -> bool:

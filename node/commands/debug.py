@@ -274,7 +274,7 @@ def _restart(ctx: Context, args: Args) -> Reply:
 
 
 def _shut_down_to_restart(node: Node) -> None:
-    node.io.shut_down(restart=True)
+    node.closing.restart()
 
 
 def _panic(ctx: Context, args: Args) -> Reply:

@@ -12,7 +12,6 @@ from node.arguments import integer
 from node.client import Unusual
 from node.commands.common import database_at
 from node.errors import CommandError
-from node.gate import Deferred
 from node.help import container_help
 from node.info import STARTUP_BYTES, info, peak_bytes, resident_bytes
 from node.lolwut import schotter, slot_ring
@@ -31,8 +30,7 @@ _USAGE_SAMPLES = 5
 _SLOT_BYTES = 104
 """What an entry of a dict of many costs: its share of the table, and the objects that hold hash and index."""
 _LITTLE_MEMORY = 5 * 1024 * 1024
-_SHUTDOWN_WORDS = frozenset((b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"))
-_NOT_SHUT_DOWN = "ERR Errors trying to SHUTDOWN. Check logs."
+_SHUTDOWN_WORDS = frozenset(("nosave", "save", "now", "force", "abort"))
 
 # Data -----------------------------------------------------------------------------------------------------------------
 
@@ -75,7 +73,9 @@ def dbsize(ctx: Context, args: Args) -> Reply:
 )
 def flushall(ctx: Context, args: Args) -> Reply:
     lazily = _flushes_lazily(ctx, args)
-    return _flushed(ctx, args, ctx.node.flush(ctx.node.databases, lazily))
+    removed = ctx.node.flush(ctx.node.databases, lazily)
+    ctx.node.saving.emptied()
+    return _flushed(ctx, args, removed)
 
 
 @group.command(
@@ -173,22 +173,6 @@ def _index(text: bytes, which: str) -> int:
 def info_command(ctx: Context, args: Args) -> Reply:
     asked = [section.lower().decode("latin-1") for section in args[1:]]
     return Verbatim(info(ctx.node, asked).encode("utf-8", "surrogateescape"))
-
-
-@group.command(
-    "LASTSAVE",
-    arity=1,
-    flags=Flag.LOADING | Flag.STALE | Flag.FAST,
-    since="1.0.0",
-    summary="Returns the Unix timestamp of the last successful save to disk.",
-    acl=(
-        "admin",
-        "dangerous",
-    ),
-    hints=("nondeterministic_output",),
-)
-def lastsave(ctx: Context, args: Args) -> Reply:
-    return ctx.node.last_save_ms // 1000
 
 
 @group.command(
@@ -455,34 +439,10 @@ def memory_help(ctx: Context, args: Args) -> Reply:
     history=(("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers."),),
 )
 def shutdown(ctx: Context, args: Args) -> Reply:
-    words = {word.upper() for word in args[1:]}
-    if words - _SHUTDOWN_WORDS or {b"SAVE", b"NOSAVE"} <= words or (b"ABORT" in words and len(args) > 2):
+    words = {word.lower().decode("latin-1") for word in args[1:]}
+    if words - _SHUTDOWN_WORDS or {"save", "nosave"} <= words or ("abort" in words and len(args) > 2):
         raise CommandError(errors.SYNTAX)
-    node = ctx.node
-    if words == {b"ABORT"}:
-        return _abort_shutdown(node)
-    waits_for = len(node.gate.acknowledged)
-    if b"NOW" in words or node.gate.replicas_at(node.replication.offset) == waits_for:
-        node.io.shut_down()
-        return SILENCE
-    deadline_ms = node.now_ms + node.config.shutdown_timeout * 1000
-
-    def shut_down() -> Reply:
-        node.closing = None
-        node.io.shut_down()
-        return SILENCE
-
-    node.pause_clients(deadline_ms, only_writes=True)
-    node.closing = node.gate.wait(node.replication.offset, shut_down, replicas=waits_for, deadline_ms=deadline_ms)
-    return node.closing
-
-
-def _abort_shutdown(node: Node) -> Reply:
-    waiting: Deferred | None = node.closing
-    if waiting is None:
-        raise CommandError("ERR No shutdown in progress.")
-    node.closing = None
-    node.gate.abandon(waiting)
-    node.unpause_clients()
-    waiting.resolve(CommandError(_NOT_SHUT_DOWN))
-    return OK
+    if "abort" in words:
+        ctx.node.closing.abort()
+        return OK
+    return ctx.node.closing.ask(words)

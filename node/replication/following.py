@@ -69,6 +69,12 @@ class Following:
         self._last_io_ms = node.now_ms
         self._down_since_ms: int | None = None if not self._has_history else node.now_ms
 
+    def take_up(self, database: Database) -> None:
+        """Our data was loaded from a file, with the point of the primary's history that it is."""
+        self.database = database
+        self._has_history = True
+        self._down_since_ms = self._node.now_ms
+
     # From the socket's owner --------------------------------------------------------------------------------------
 
     @property

@@ -153,6 +153,9 @@ class SnapshotWalk:
         keys: bool = True,
     ) -> None:
         self.finished = False
+        self.written = 0
+        """Keys so far, and `total` in all, as far as was known when the walk began."""
+        self.total = sum(map(len, databases)) if keys else 0
         self._writer = RdbWriter(options)
         self._writer.header(aux)
         self._options = options
@@ -187,6 +190,7 @@ class SnapshotWalk:
         if value is None:
             return
         data = encode_key(key, value, cursor.expires.get(key), self._options)
+        self.written += 1
         if self._pieces is None:
             self._emit(cursor.number, data)
         else:
@@ -244,6 +248,7 @@ class SnapshotWalk:
         for key in list(islice(left, count)):
             del left[key]
             written += 1
+            self.written += 1
             value = keys[key]
             expire_ms = cursor.expires.get(key)
             if type(value) in (bytes, int, bytearray):

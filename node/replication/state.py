@@ -56,6 +56,9 @@ class Replication:
         self._pending_bytes = 0
         self._selected = -1
         self._acks_wanted = False
+        self.loaded_offset: int | None = None
+        """The offset that our data had in the file it was loaded from; None when there was none, or no history in it."""
+        self._loaded_database = 0
         self._ticked_ms = node.started_ms
         self._pinged_ms = node.started_ms
         self.primary = PrimarySide(node, self)
@@ -122,9 +125,55 @@ class Replication:
     @property
     def stream_database(self) -> int:
         """The database that the next command of the stream is for, as far as the stream has said so."""
-        if self.following is not None and self.following.client is not None:
-            return self.following.client.database.index
+        following = self.following
+        if following is not None:
+            return (following.client or following).database.index
         return max(self._selected, 0)
+
+    # On disk ------------------------------------------------------------------------------------------------------
+
+    def place(self) -> tuple[int, str, int] | None:
+        """For a file: which point of which history our data is, as (database of the stream, id, offset).
+
+        None when that means nothing: a primary that no replica has followed, a replica that has not synced yet.
+        """
+        if self.backlog is None:
+            return None
+        return self.stream_database, self.id, self.offset
+
+    def resume(self, replid: str, offset: int, database: int, *, as_replica: bool) -> None:
+        """Our data, loaded from a file, is this point of that history.
+
+        A replica takes it up there: it asks its primary for what comes next. A primary begins a history of its own that
+        grew out of that one, as after a promotion: replicas that have exactly this much, or less, go on with us. One
+        that has more does not: what it has and we lack would stay.
+        """
+        self.loaded_offset = offset
+        self.offset = offset
+        self.backlog = Backlog(self._node.config.repl_backlog_size, offset)
+        self._selected = -1
+        if as_replica:
+            self.id = replid
+            self.second_id, self.second_offset = NO_ID, -1
+            self._loaded_database = database
+        else:
+            self.id = random_id(self._node.random)
+            self.second_id, self.second_offset = replid, offset + 1
+            self.feeding = True
+        self.primary.last_seen_ms = self._node.now_ms
+
+    def loaded(self) -> None:
+        """Loading is over, or there was nothing to load: a replica may ask its primary now."""
+        following = self.following
+        if following is None:
+            if self.backlog is not None and not self.feeding:
+                self.feeding = True
+            return
+        if self.backlog is not None:
+            databases = self._node.databases
+            number = self._loaded_database
+            following.take_up(databases[number if number < len(databases) else 0])
+        self._node.io.follow(following.host, following.port)
 
     def missed(self, replid: bytes, offset: int) -> bytes | None:
         """The stream from byte `offset` on, for one who followed the history `replid`; None when we can not give it."""
@@ -188,7 +237,8 @@ class Replication:
         self.refresh()
         if not node.clustered:  # in a cluster nodes.conf knows it, and the configuration file must not
             node.config.load("replicaof", [host, str(port)])
-        node.io.follow(host, port)
+        if not node.unusual & Unusual.LOADING:
+            node.io.follow(host, port)
         node.blocking.recheck()
         log.log(NOTICE, "REPLICAOF %s:%d enabled", host, port)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -128,14 +129,39 @@ def test_monitor_shows_requests_quoted_and_no_passwords(redis: Harness) -> None:
     assert not redis.node.unusual & Unusual.MONITORED
 
 
-def test_shutdown_at_once_when_no_replica_lags(redis: Harness) -> None:
-    for words in ((), ("NOSAVE",), ("SAVE", "NOW", "FORCE")):
-        assert redis.run("SHUTDOWN", *words) is SILENCE
-    assert redis.io.asked == [("shut_down", False)] * 3
+@pytest.mark.parametrize(
+    ("words", "points", "saved"),
+    [
+        ((), "", False),
+        ((), "3600 1", True),
+        (("NOSAVE",), "3600 1", False),
+        (("SAVE", "NOW", "FORCE"), "", True),
+    ],
+)
+def test_shutdown_at_once_when_no_replica_lags(
+    words: tuple[str, ...], points: str, saved: bool, tmp_path: Path
+) -> None:
+    redis = Harness()
+    redis.node.config.load("save", points.split() or [""])
+    redis.node.config.load("dir", [str(tmp_path)])
+    assert redis.run("SHUTDOWN", *words) is SILENCE
+    assert redis.io.asked == [("shut_down", False)]
+    assert (tmp_path / "dump.rdb").exists() is saved
+
+
+def test_shutdown_that_can_not_save_does_not_happen(tmp_path: Path) -> None:
+    redis = Harness(settings={"save": ""})
+    redis.node.config.load("dir", [str(tmp_path)])
+    (tmp_path / "dump.rdb").mkdir()
+    assert redis.error("SHUTDOWN", "SAVE") == "ERR Errors trying to SHUTDOWN. Check logs."
+    assert redis.run("SET", "k", "v") == "OK" and redis.io.asked == []
+    assert redis.run("SHUTDOWN", "SAVE", "FORCE") is SILENCE
+    assert redis.io.asked == [("shut_down", False)]
+    assert [path.name for path in tmp_path.iterdir()] == ["dump.rdb"]
 
 
 def test_shutdown_waits_for_replicas_and_can_be_aborted() -> None:
-    redis = Harness(settings={"shutdown-timeout": "5"})
+    redis = Harness(settings={"shutdown-timeout": "5", "save": ""})
     redis.node.replication.offset = 100
     redis.node.gate.acknowledge(7, 50)
     waiting = redis.run("SHUTDOWN")
@@ -146,11 +172,15 @@ def test_shutdown_waits_for_replicas_and_can_be_aborted() -> None:
     redis.io.asked.clear()
     redis.run("SHUTDOWN")
     redis.node.gate.acknowledge(7, 100)
+    redis.node.closing.tick(redis.node.now_ms)
     assert redis.io.asked == [("shut_down", False)]
-    redis.io.asked.clear()
+    redis = Harness(settings={"shutdown-timeout": "5", "save": ""})
+    redis.node.replication.offset = 100
     redis.node.gate.acknowledge(7, 50)
     redis.run("SHUTDOWN")
-    redis.node.gate.tick(redis.node.now_ms + 5000)
+    redis.node.closing.tick(redis.node.now_ms + 4999)
+    assert redis.io.asked == []
+    redis.node.closing.tick(redis.node.now_ms + 5000)
     assert redis.io.asked == [("shut_down", False)]
 
 
