@@ -54,7 +54,7 @@ class Creation:
         """Every node must be free: it knows nobody but the others named here, and holds nothing but what is planned."""
         ids = {member.id: node for node, member in self._members.items()}
         if len(ids) < len(self._members):
-            twice = [node for node, member in self._members.items() if ids[member.id] != node][0]
+            twice = next(node for node, member in self._members.items() if ids[member.id] != node)
             raise AdminError(f"{twice} and {ids[self._members[twice].id]} are the same node: name each once")
         planned = {shard.primary: set(expand_ranges([shard.slots])) for shard in self.shards}
         for node, member in self._members.items():
@@ -67,7 +67,7 @@ class Creation:
                 )
             holds = set(expand_ranges(member.seen.slots)) if member.is_primary else set()
             if holds - planned.get(node, set()):
-                raise AdminError(f"{node} owns slots already that are not its own in this plan: CLUSTER RESET it if it is free")
+                raise AdminError(f"{node} owns other slots than this plan gives it: CLUSTER RESET it if it is free")
             if member.keys and not holds and member.is_primary:
                 raise AdminError(f"{node} holds {member.keys:,} keys: FLUSHALL it if they are of no use, or choose another")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cluster.admin.checks import shown_slots
 from cluster.admin.picture import Host, Member, Picture
 from gossip.ids import NodeId
-from node.admin.cluster import Cluster, agreed, describe
-from node.admin.link import AdminError, Refusal, Unreachable
+from node.admin.cluster import Cluster, describe
+from node.admin.link import AdminError, Refusal
 
 
 def check_free(cluster: Cluster, node: Host) -> Member:
@@ -32,9 +32,9 @@ def shown_slots_of(member: Member) -> str:
     return shown_slots(slot for start, end in member.seen.slots for slot in range(start, end + 1))
 
 
-def choose_primary(picture: Picture) -> Member:
+def choose_primary(picture: Picture, besides: NodeId | None = None) -> Member:
     """The primary that needs a replica most: it owns slots and has the fewest. AdminError when none is there."""
-    candidates = [one for one in picture.primaries if one.reachable and one.seen.slots]
+    candidates = [one for one in picture.primaries if one.reachable and one.seen.slots and one.id != besides]
     if not candidates:
         raise AdminError("no primary that answers owns slots: there is nobody to be a replica of")
     return min(candidates, key=lambda one: (len(picture.replicas(one.id)), one.host.name, one.host.port))
@@ -93,21 +93,22 @@ def check_leaving(cluster: Cluster, member: Member, *, evacuate: bool) -> None:
         raise AdminError(f"{member.name} is the only node that answers: there is no cluster to take it out of")
     owned = len(picture.slots.get(member.id, ())) if member.is_primary else 0
     if owned and not evacuate:
-        raise AdminError(f"{member.name} owns {owned:,} slots: add --evacuate, which moves them to the other primaries first")
+        raise AdminError(f"{member.name} owns {owned:,} slots: --evacuate moves them to the other primaries first")
 
 
 def remove(cluster: Cluster, member: Member) -> list[str]:
     """Take the node, which owns nothing, out of the cluster and reset it. Lines about what else was done. AdminError."""
     told = []
+    if member.is_primary and (keys := cluster.ask(member.id, "DBSIZE")):
+        raise AdminError(
+            f"{member.name} holds {keys:,} keys of slots that it does not own: `fix --search-multiple-owners` brings them home"
+        )
     for replica in cluster.picture.replicas(member.id):
         if replica.reachable:
-            others = {one.id: one for one in cluster.picture.primaries if one.id != member.id and one.reachable}
-            primary = choose_primary(Picture({**others, **{one.id: one for one in cluster.picture.members.values()
-                                                           if not one.is_primary and one.id != replica.id}}))
+            primary = choose_primary(cluster.picture, besides=member.id)
             follow(cluster, replica.id, primary)
             told.append(f"{replica.name} follows {primary.name} now.")
     forget(cluster, member.id)
-    # The node may be on the way to forgetting for the same reason; nothing else can stop it from being asked.
     cluster.ask(member.id, "CLUSTER", "RESET", "HARD")
     told.append(f"{member.name} is out and reset: it knows nobody, under a new id.")
     return told
@@ -141,15 +142,3 @@ def forget(cluster: Cluster, node: NodeId) -> None:
 def _unknown(error: AdminError) -> bool:
     return isinstance(error, Refusal) and "unknown node" in error.text.lower()
 
-
-def settled(cluster: Cluster, gone: NodeId) -> bool:
-    """Whether nobody that answers knows the node any longer."""
-    return all(one.view is not None and gone not in one.view.nodes for one in cluster.picture.reachable) and agreed(
-        cluster.picture
-    )
-
-
-__all__ = [
-    "Unreachable", "add", "check_forgettable", "check_free", "check_leaving", "choose_primary", "follow", "forget", "remove",
-    "settled", "shown_slots_of",
-]
