@@ -43,6 +43,10 @@ class Core:
         self.minority_ms: int | None = None
         """When this node last saw itself without a majority."""
         self.data_link: DataLink = NO_LINK
+        self.loading = False
+        """The data is still being read from disk."""
+        self.comparable = True
+        """Whether the offset says how much data there is."""
         self.election = Election()
         self.manual = ManualFailover()
         self.comeback = Comeback()

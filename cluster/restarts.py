@@ -47,7 +47,9 @@ def waits(core: Core, now_ms: int) -> bool:
     comeback, myself = core.comeback, core.myself
     if comeback.over or not myself.slot_count or (comeback.since_ms is None and not core.rejoining):
         return False
-    ahead = _ahead(core)
+    if core.loading:
+        return True
+    ahead = _ahead(core) if core.comparable else None
     if ahead is None:
         if comeback.since_ms is not None:
             _go_on(core)
@@ -78,7 +80,8 @@ def defers_sync(core: Core, offset: int) -> bool:
     """Whether this node gives no full sync to a replica that has so many bytes of some history: it may take over."""
     comeback, myself = core.comeback, core.myself
     undecided = core.rejoining or comeback.since_ms is not None
-    return myself.is_primary and myself.slot_count > 0 and undecided and not comeback.over and offset > core.offset
+    serves = myself.is_primary and myself.slot_count > 0
+    return serves and undecided and core.comparable and not comeback.over and offset > core.offset
 
 
 # The replica ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cluster import events
+from cluster.failover import DataLink
 from cluster.machine import Cluster
 from cluster.nodes_conf import format_nodes_conf
 from cluster.settings import ClusterSettings
@@ -18,6 +19,7 @@ from cluster.views import EndpointType, LinkView
 from gossip.codec import CodecError, decode, encode, frame_length
 from gossip.ids import BUS_PORT_OFFSET
 from gossip.messages import Message
+from node.client import Unusual
 from node.config import Config
 from node.files import write_atomically
 from node.logs import NOTICE
@@ -63,6 +65,10 @@ def cluster_settings(config: Config) -> ClusterSettings:
         replica_no_failover=config.cluster_replica_no_failover,
         link_sendbuf_limit=config.cluster_link_sendbuf_limit,
         blacklist_ttl_s=config.cluster_blacklist_ttl,
+        replica_validity_factor=config.cluster_replica_validity_factor,
+        repl_ping_replica_period_s=config.repl_ping_replica_period,
+        migration_barrier=config.cluster_migration_barrier,
+        manual_failover_timeout_ms=config.cluster_manual_failover_timeout,
     )
 
 
@@ -151,7 +157,10 @@ class Bus:
             events.DataDropped: self._data_dropped,
             events.StateChanged: lambda effect: None,  # Logged already, and `served` tells the rest.
             events.Deliver: self._deliver,
+            events.PauseWrites: self._pause_writes,
+            events.ResumeWrites: lambda effect: node.pause_for_failover(0),
         }
+        node.replication.accepts_history = self._accepts_history
         for name in _FOLLOWED_SETTINGS:
             node.config.on_change(name, self._reconfigure)
 
@@ -175,7 +184,7 @@ class Bus:
 
     def tick(self, now_ms: int) -> None:
         """Ten times a second."""
-        self.carry_out(self._cluster.set_offset(self._node.replication.offset, now_ms))
+        self._tell_data(now_ms)
         limit = self._cluster.settings.link_sendbuf_limit
         if limit:
             for link in list(self._links.values()):
@@ -185,8 +194,20 @@ class Bus:
                     link.abort()
         self.step(events.Tick())
 
+    def _tell_data(self, now_ms: int) -> None:
+        """Tell the machine how the data is: offset, link to the primary, whether it can be compared at all."""
+        node, cluster = self._node, self._cluster
+        offset = node.replication.offset
+        cluster.loading = bool(node.unusual & Unusual.LOADING)
+        cluster.comparable = not cluster.loading and (offset > 0 or not len(node.databases[0]))
+        following = node.replication.following
+        data_link = None if following is None else DataLink(following.connected, following.heard_ms)
+        self.carry_out(cluster.set_offset(offset, now_ms, data_link))
+
     def step(self, event: events.Event) -> None:
         """Feed one event to the machine and carry out what it decides."""
+        if self._cluster.offset:  # That there is data at all, `set_offset` tells.
+            self._cluster.offset = self._node.replication.offset
         with suppress(OSError):  # carry_out has logged it and is ending the node.
             self.carry_out(self._cluster.step(event, time.time_ns() // 1_000_000))
 
@@ -305,6 +326,26 @@ class Bus:
     def _data_dropped(self, effect: events.DataDropped) -> None:
         self._node.flush(self._node.databases, lazily=False)
 
+    def _pause_writes(self, effect: events.PauseWrites) -> None:
+        self._node.pause_for_failover(effect.until_ms)
+        # In the same turn, but when the effects behind this one are carried out: they were decided before.
+        self._loop.call_soon(self._writes_are_paused)
+
+    def _writes_are_paused(self) -> None:
+        with suppress(OSError):
+            self.carry_out(self._cluster.writes_paused(self._node.replication.offset, time.time_ns() // 1_000_000))
+
+    def _accepts_history(self, offset: int) -> bool:
+        """Whether our replica side may take a full sync. If not, it asks for its primary's place, once it is let go."""
+        if self._cluster.accepts_history(offset):
+            return True
+        self._loop.call_soon(self._ask_for_place)
+        return False
+
+    def _ask_for_place(self) -> None:
+        with suppress(OSError):
+            self.carry_out(self._cluster.primary_has_less(time.time_ns() // 1_000_000))
+
     def _deliver(self, effect: events.Deliver) -> None:
         self._node.deliver(effect.channel, effect.message, effect.sharded)
 
@@ -334,4 +375,8 @@ _FOLLOWED_SETTINGS = (
     "cluster-replica-no-failover",
     "cluster-link-sendbuf-limit",
     "cluster-blacklist-ttl",
+    "cluster-replica-validity-factor",
+    "repl-ping-replica-period",
+    "cluster-migration-barrier",
+    "cluster-manual-failover-timeout",
 )

@@ -269,8 +269,8 @@ class Server:
         node = self.node
         now_ms = _now_ms()
         node.set_time(now_ms)
-        if node.unusual & Unusual.PAUSED and now_ms >= node.pause.until_ms:
-            node.unpause_clients()
+        if node.unusual & Unusual.PAUSED:
+            node.end_pauses()
         self._sweep()
         node.gate.tick(now_ms)
         node.blocking.tick(now_ms)

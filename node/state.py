@@ -97,10 +97,23 @@ class NodeIO(Protocol):
 
 @dataclass(slots=True)
 class Pause:
-    """CLIENT PAUSE: until when, and whether only writes wait. Times are unix ms."""
+    """CLIENT PAUSE: until when, and whether only writes wait; and a manual failover's own pause of writes.
+
+    Times are unix ms, 0 while there is no such pause. Neither ends the other.
+    """
 
     until_ms: int = 0
     only_writes: bool = False
+    failover_until_ms: int = 0
+
+    def drop_expired(self, now_ms: int) -> bool:
+        """Forget what is over; whether anything was."""
+        over = False
+        if self.until_ms and now_ms >= self.until_ms:
+            self.until_ms, over = 0, True
+        if self.failover_until_ms and now_ms >= self.failover_until_ms:
+            self.failover_until_ms, over = 0, True
+        return over
 
     def postpones(self, client: Client, command: Command) -> bool:
         """Whether this request has to wait. The primary's stream and replicas are never held up."""
@@ -108,7 +121,7 @@ class Pause:
             return False
         if command.name in ("client|pause", "client|unpause", "replconf", "psync"):
             return False
-        return not self.only_writes or bool(command.flags & (Flag.WRITE | Flag.MAY_REPLICATE))
+        return (self.until_ms > 0 and not self.only_writes) or bool(command.flags & (Flag.WRITE | Flag.MAY_REPLICATE))
 
 
 @dataclass(slots=True)
@@ -280,7 +293,7 @@ class Node:
     def pause_clients(self, until_ms: int, only_writes: bool) -> None:
         """CLIENT PAUSE: a longer or stricter pause that is already on stays."""
         pause = self.pause
-        if self.unusual & Unusual.PAUSED:
+        if pause.until_ms > self.now_ms:
             until_ms = max(until_ms, pause.until_ms)
             only_writes = only_writes and pause.only_writes
         self.pause.until_ms, self.pause.only_writes = until_ms, only_writes
@@ -288,7 +301,24 @@ class Node:
 
     def unpause_clients(self) -> None:
         """CLIENT UNPAUSE, or the time is over."""
-        self.mark(Unusual.PAUSED, False)
+        self.pause.until_ms = 0
+        self._resume()
+
+    def pause_for_failover(self, until_ms: int) -> None:
+        """Until then no write comes in, whatever CLIENT says, and the replication stream stands still; 0 ends it."""
+        self.pause.failover_until_ms = until_ms
+        if until_ms:
+            self.mark(Unusual.PAUSED, True)
+        else:
+            self._resume()
+
+    def end_pauses(self) -> None:
+        """End what is over by now."""
+        if self.pause.drop_expired(self.now_ms):
+            self._resume()
+
+    def _resume(self) -> None:
+        self.mark(Unusual.PAUSED, self.pause.until_ms > 0 or self.pause.failover_until_ms > 0)
         self.io.resume_clients()
 
     # Data ---------------------------------------------------------------------------------------------------------

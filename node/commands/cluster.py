@@ -12,6 +12,7 @@ from typing import Any
 from cluster import views
 from cluster.events import ClusterError, Effect
 from cluster.machine import Cluster
+from cluster.manual_failover import Manner
 from gossip.ids import BUS_PORT_OFFSET, NodeId
 from node import redirection
 from node.client import Unusual
@@ -308,6 +309,27 @@ def reset(ctx: Context, args: Args) -> Reply:
     if how not in (b"hard", b"soft"):
         raise CommandError(SYNTAX)
     return carry_out(ctx, lambda: cluster.operations.reset(how == b"hard", has_keys(ctx), ctx.now_ms))
+
+
+@subcommand(
+    "CLUSTER FAILOVER [FORCE | TAKEOVER]",
+    arity=-2,
+    flags=CHANGES,
+    since="3.0.0",
+    summary="Forces a replica to perform a manual failover of its master.",
+)
+def failover(ctx: Context, args: Args) -> Reply:
+    """OK says that it has begun; ROLE or INFO says how it ends."""
+    cluster = cluster_of(ctx)
+    if len(args) > 3:
+        raise _wrong_shape(args)
+    try:
+        manner = Manner(args[2].decode("utf-8", "replace").lower()) if len(args) == 3 else Manner.AGREED
+    except ValueError:
+        raise CommandError(SYNTAX) from None
+    if len(args) == 3 and manner is Manner.AGREED:
+        raise CommandError(SYNTAX)
+    return carry_out(ctx, lambda: cluster.operations.failover(manner, ctx.now_ms))
 
 
 @subcommand(

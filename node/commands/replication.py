@@ -100,7 +100,11 @@ def role(ctx: Context, args: Args) -> Reply:
 )
 def psync(ctx: Context, args: Args) -> Reply:
     _check_sync(ctx)
-    ctx.node.replication.primary.ask(ctx.client, (args[1], _integer(args[2])))
+    first_missing = _integer(args[2])
+    cluster = ctx.node.cluster
+    if cluster is not None and args[1] != b"?" and cluster.defers_sync(first_missing - 1):
+        raise CommandError("NOMASTERLINK Can't SYNC while a replica that may have more data can take over")
+    ctx.node.replication.primary.ask(ctx.client, (args[1], first_missing))
     return SILENCE
 
 

@@ -82,6 +82,11 @@ class Following:
         """Whether the stream is followed."""
         return self.state == "connected"
 
+    @property
+    def heard_ms(self) -> int | None:
+        """Unix ms at which the primary's stream was last heard, or the connection lost; None when there was none yet."""
+        return self._last_io_ms if self.connected else self._down_since_ms
+
     def connecting(self) -> None:
         """An attempt to connect begins."""
         self.state = "connecting"
@@ -174,6 +179,8 @@ class Following:
             case replica.Loaded(records, read, size):
                 self._sync_read, self._sync_size = read, size
                 self._load(records)
+            case replica.FullResync(replid, offset) if not self._accepts(replid, offset):
+                self._end(f"it has another history, and less data: up to {offset}, we up to {self._replication.offset}")
             case replica.FullResync():
                 log.log(NOTICE, "Full resync from master: %s:%d", event.replid, event.offset)
                 self.state = "sync"
@@ -190,6 +197,11 @@ class Following:
                 self._follow_stream()
             case replica.Failed(reason):
                 self._end(reason)
+
+    def _accepts(self, replid: str, offset: int) -> bool:
+        """Whether to replace our data by the primary's. A part of our own history that it has dropped is no question."""
+        replication = self._replication
+        return not self._has_history or replid == replication.id or replication.accepts_history(offset)
 
     def _load(self, records: list[Record]) -> None:
         """Put keys of the payload into the fresh databases."""

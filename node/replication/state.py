@@ -7,6 +7,7 @@ Its bytes go to the backlog and to the replicas in batches, one a loop turn (`fl
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gossip.ids import random_id
@@ -65,6 +66,8 @@ class Replication:
         """Our replicas."""
         self.following: Following | None = None
         """Our primary; None when this node is one itself."""
+        self.accepts_history: Callable[[int], bool] = lambda offset: True
+        """Whether our data may be replaced by another history's, which ends at this offset. A cluster may object."""
         node.config.on_change("repl-backlog-size", self._resize_backlog)
         for name in ("min-replicas-to-write", "min-replicas-max-lag"):
             node.config.on_change(name, self._limits_changed)
@@ -97,7 +100,7 @@ class Replication:
 
     def flush(self) -> None:
         """Hand to the backlog and the replicas what this loop turn has added."""
-        if self._acks_wanted:
+        if self._acks_wanted and not self._node.pause.failover_until_ms:
             self._acks_wanted = False
             if self.feeding:
                 self._append(_GETACK)
@@ -307,7 +310,8 @@ class Replication:
         config = self._node.config
         if self.following is not None:
             self.following.tick(now_ms)
-        if self.feeding and self.primary.peers and now_ms - self._pinged_ms >= config.repl_ping_replica_period * 1000:
+        period_ms = config.repl_ping_replica_period * 1000
+        if now_ms - self._pinged_ms >= period_ms and self._may_ping():
             self._pinged_ms = now_ms
             self._append(_PING)
             self.flush()
@@ -321,6 +325,10 @@ class Replication:
                 config.repl_backlog_ttl,
             )
             self.close_backlog()
+
+    def _may_ping(self) -> bool:
+        """Not while a manual failover waits for the replica to have all of the stream: it must stand still."""
+        return self.feeding and bool(self.primary.peers) and not self._node.pause.failover_until_ms
 
     def client_gone(self, client: Client) -> None:
         """A connection is down."""
