@@ -13,8 +13,10 @@ Handlers return plain Python values and this module decides how each looks on th
 | None                | null                  | null bulk string                |
 | NULL_ARRAY          | null                  | null array                      |
 | list, tuple         | array                 | array                           |
-| Pairs               | array of pairs        | flat array                      |
-| dict                | map                   | flat array                      |
+| Texts               | array                 | array                           |
+| Pairs, Scored       | array of pairs        | flat array                      |
+| dict, FlatMap       | map                   | flat array                      |
+| EncodedMap          | map                   | flat array                      |
 | set, OrderedSet     | set                   | array                           |
 | Verbatim            | verbatim string       | bulk string                     |
 | BigNumber           | big number            | bulk string                     |
@@ -56,6 +58,24 @@ class Pairs(list[Any]):
     __slots__ = ()
 
 
+class Texts(list[bytes]):
+    """Nothing but `bytes`, so that nobody has to look."""
+
+    __slots__ = ()
+
+
+class Scored(Pairs):
+    """Texts (`bytes`) and scores (`float`) in turn."""
+
+    __slots__ = ()
+
+
+class FlatMap(list[bytes]):
+    """Fields and values in turn, nothing but `bytes`: a map."""
+
+    __slots__ = ()
+
+
 class OrderedSet(list[Any]):
     """Distinct values that leave in this order, and that need not be hashable."""
 
@@ -82,6 +102,12 @@ class Encoded(bytes):
 
 class EncodedArray(bytes):
     """An array whose elements are encoded already, the same in both protocols: see `encoded_array`."""
+
+    __slots__ = ()
+
+
+class EncodedMap(bytes):
+    """A map whose fields and values are encoded already, as RESP2 has it: see `encoded_map`."""
 
     __slots__ = ()
 
@@ -157,29 +183,75 @@ def encoded_array(parts: Sequence[bytes]) -> EncodedArray:
     return EncodedArray(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
 
 
+def encoded_texts(texts: Sequence[bytes]) -> EncodedArray:
+    """An array of bulk strings."""
+    return EncodedArray(_texts2(texts))
+
+
+def encoded_map(texts: Sequence[bytes]) -> EncodedMap:
+    """A map of these fields and values, which stand in turn."""
+    return EncodedMap(_texts2(texts))
+
+
 _BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
 """Formatting a reply costs more than sticking three strings together."""
 
 
 _BREAKS_AND_HEADS: Final = [b"\r\n$%d\r\n" % size for size in range(1024)]
+_PAIR_HEADS: Final = [b"\r\n*2\r\n$%d\r\n" % size for size in range(1024)]
 _MANY: Final = 8
 """From so many on, looking whether all are bulk strings pays."""
 
 
 def _bulks(values: Collection[Any]) -> bytes | None:
-    """Bulk strings with a line break before each and none behind the last; None when not all values are short bytes.
+    """Bulk strings with a line break before each and none behind the last; None when not all values are short bytes."""
+    return _joined(values) if set(map(type, values)) == {bytes} else None
+
+
+def _joined(texts: Collection[bytes]) -> bytes | None:
+    """The same of what is known to be bytes, and not empty; None when one is not short.
 
     Half the time of a call for each: LRANGE and its kin reply with hundreds.
     """
-    if set(map(type, values)) != {bytes}:
-        return None
-    parts = [b""] * (2 * len(values))
+    sizes = list(map(len, texts))
     try:
-        parts[::2] = [_BREAKS_AND_HEADS[size] for size in map(len, values)]
+        if sizes.count(sizes[0]) == len(sizes):
+            head = _BREAKS_AND_HEADS[sizes[0]]
+            return head + head.join(texts)
+        parts = [b""] * (2 * len(sizes))
+        parts[::2] = [_BREAKS_AND_HEADS[size] for size in sizes]
     except IndexError:
         return None
-    parts[1::2] = values
+    parts[1::2] = texts
     return b"".join(parts)
+
+
+_SCORES_KEPT: Final = 8192
+
+
+class _ScoreTexts(dict[float, bytes]):
+    """What stands behind a member for its score: made when asked for, and kept while they are few.
+
+    Formatting a double takes longer than all else about it.
+    """
+
+    def __init__(self, kind: bytes) -> None:
+        """kind: `$` for a bulk string, `,` for a double."""
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, score: float) -> bytes:
+        text = format_double(score)
+        made = b"\r\n,%b" % text if self._kind == b"," else b"\r\n$%d\r\n%b" % (len(text), text)
+        if score != 0:  # 0 and -0 are the same key
+            if len(self) >= _SCORES_KEPT:
+                self.clear()
+            self[score] = made
+        return made
+
+
+_score2: Final = _ScoreTexts(b"$").__getitem__
+_score3: Final = _ScoreTexts(b",").__getitem__
 
 
 class _Integers(dict[int, bytes]):
@@ -247,6 +319,45 @@ def _array2(value: Collection[Any]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+def _texts2(value: Sequence[bytes]) -> bytes:
+    body = _joined(value) if value else b""
+    if body is None:
+        body = b"".join([b"\r\n$%d\r\n%b" % (len(text), text) for text in value])
+    return b"*%d%b\r\n" % (len(value), body)
+
+
+def _flat_map3(value: FlatMap) -> bytes:
+    return _encoded_map3(_texts2(value))
+
+
+def _encoded_map3(value: bytes) -> bytes:
+    head, _, body = value.partition(b"\r\n")
+    return b"%%%d\r\n%b" % (int(head[1:]) // 2, body)
+
+
+def _scored(value: Scored, heads: Sequence[bytes], score_text: Callable[[float], bytes]) -> bytes | None:
+    """The elements, a line break before each; None when one is not short. heads: what stands before a member, by size."""
+    members = value[::2]
+    parts = [b""] * (3 * len(members))
+    try:
+        parts[::3] = [heads[size] for size in map(len, members)]
+    except IndexError:
+        return None
+    parts[1::3] = members
+    parts[2::3] = map(score_text, value[1::2])
+    return b"".join(parts)
+
+
+def _scored2(value: Scored) -> bytes:
+    body = _scored(value, _BREAKS_AND_HEADS, _score2)
+    return _array2(value) if body is None else b"*%d%b\r\n" % (len(value), body)
+
+
+def _scored3(value: Scored) -> bytes:
+    body = _scored(value, _PAIR_HEADS, _score3)
+    return _pairs3(value) if body is None else b"*%d%b\r\n" % (len(value) // 2, body)
+
+
 def _map2(value: dict[Any, Any]) -> bytes:
     parts = [encode2(item) for pair in value.items() for item in pair]
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
@@ -311,9 +422,13 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     _NullArray: lambda value: b"*-1\r\n",
     list: _array2,
     tuple: _array2,
+    Texts: _texts2,
     Pairs: _array2,
+    Scored: _scored2,
     ByName: _array2,
     EncodedArray: lambda value: value,
+    EncodedMap: lambda value: value,
+    FlatMap: _texts2,
     Push: _array2,
     Several: _several2,
     Encoded: bytes,
@@ -338,6 +453,9 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     list: _array3,
     tuple: _array3,
     Pairs: _pairs3,
+    Scored: _scored3,
+    FlatMap: _flat_map3,
+    EncodedMap: _encoded_map3,
     ByName: _by_name3,
     Push: _push3,
     Several: _several3,

@@ -17,7 +17,8 @@ from node.numbers import (
     parse_int,
 )
 from node.registry import KEY_ACCESS_UPDATE, KEY_DELETE, KEY_INSERT, KEY_LOOK, KEY_READ, KEY_UPDATE, Args, Flag, Group
-from node.resp import OK, Pairs, Reply
+from node.repeats import Repeats
+from node.resp import OK, EncodedMap, FlatMap, Pairs, Reply, Texts, encoded_map
 from node.types.hash import Hash
 
 group = Group("hash")
@@ -32,6 +33,9 @@ _REPEATED_MAX = 1 << 22
 _REPEATED_BYTES_MAX = 1 << 30
 """HRANDFIELD with a negative count repeats fields as often as asked. Redis goes on until memory or the client's output
 limit ends; a node of ours refuses to draw more fields than this, or to reply with more bytes."""
+
+
+_repeats = Repeats[EncodedMap]()
 
 
 def _shown(ctx: Context, key: bytes) -> Hash:
@@ -110,7 +114,11 @@ def hmget(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hgetall(ctx: Context, args: Args) -> Reply:
-    return _shown(ctx, args[1]).lookup().copy()
+    found = _shown(ctx, args[1])
+    store = found.store
+    if isinstance(store, dict):
+        return FlatMap(found.flat())
+    return _repeats.find(store, None) or _repeats.keep(store, None, encoded_map(found.flat()))
 
 
 @group.command(
@@ -124,7 +132,7 @@ def hgetall(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hkeys(ctx: Context, args: Args) -> Reply:
-    return _shown(ctx, args[1]).names()
+    return Texts(_shown(ctx, args[1]).names())
 
 
 @group.command(
@@ -138,7 +146,7 @@ def hkeys(ctx: Context, args: Args) -> Reply:
     complexity="O(N) where N is the size of the hash.",
 )
 def hvals(ctx: Context, args: Args) -> Reply:
-    return _shown(ctx, args[1]).values()
+    return Texts(_shown(ctx, args[1]).values())
 
 
 @group.command(

@@ -10,7 +10,7 @@ from node.context import Context
 from node.errors import NOT_A_FLOAT, SYNTAX, WRONG_TYPE, CommandError
 from node.numbers import parse_double, parse_int
 from node.registry import Args, KeySpec
-from node.resp import Pairs
+from node.resp import Scored
 from node.types.zset import LexBound, LexRange, ScoreRange, ZSet
 
 KEYS_COUNTED = (KeySpec("RO access", begin=1, count_at=0),)
@@ -118,12 +118,12 @@ def store(ctx: Context, key: bytes, event: str, scores: dict[bytes, float]) -> i
 # Replies --------------------------------------------------------------------------------------------------------------
 
 
-def with_scores(members: Sequence[bytes], scores: Sequence[float]) -> Pairs:
+def with_scores(members: Sequence[bytes], scores: Sequence[float]) -> Scored:
     """Members, each with its score behind it."""
     reply: list[object] = [None] * (2 * len(members))
     reply[::2] = members
     reply[1::2] = scores
-    return Pairs(reply)
+    return Scored(reply)
 
 
 # Popping --------------------------------------------------------------------------------------------------------------

@@ -9,10 +9,13 @@ from node.commands.sorted_sets_common import emptied, lex_range, opened, score_r
 from node.context import Context
 from node.errors import SYNTAX, CommandError
 from node.registry import KEY_DELETE, KEY_READ, Args, Flag, Group, KeySpec
-from node.resp import Reply
+from node.repeats import Repeats
+from node.resp import Encoded, Reply, Texts, encode2, encode3, encoded_texts
 from node.types.zset import ZSet
 
 group = Group("sorted-set")
+
+_repeats = Repeats[Encoded]()
 
 _READ = Flag.READONLY
 _FAST_READ = Flag.READONLY | Flag.FAST
@@ -43,8 +46,13 @@ class _Options(NamedTuple):
     limit: int
 
 
+_PLAIN = _Options(b"RANK", False, False, 0, -1)
+
+
 def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, stores: bool) -> _Options:
     """The options from args[at] on. by, reverse: None where an option may choose them. CommandError for bad ones."""
+    if by is None and not stores and len(args) == at:
+        return _PLAIN
     scored = stores
     offset, limit = 0, -1
     while at < len(args):
@@ -71,8 +79,8 @@ def _read_options(args: Args, at: int, by: bytes | None, reverse: bool | None, s
     return _Options(by, bool(reverse), scored, offset, limit)
 
 
-def _range(ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options) -> tuple[list[bytes], list[float]]:
-    """Members of a range in the order asked for, and their scores if asked for.
+def _located(ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options) -> tuple[ZSet | None, int, int]:
+    """The sorted set at `key`, None when there is none, and the ranks (from, up to but without) of a range in it.
 
     low, high: the bounds as sent; a reversed range by score or bytes is sent from its high end. CommandError for bounds
     that are none, then for a key of another type.
@@ -82,7 +90,7 @@ def _range(ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options)
         first, last = integer(low), integer(high)
         found = ctx.read_as(key, ZSet)
         if found is None:
-            return [], []
+            return None, 0, 0
         start, stop = _ranks(first, last, len(found))
         if reverse:
             start, stop = len(found) - stop, len(found) - start
@@ -93,20 +101,25 @@ def _range(ctx: Context, key: bytes, low: bytes, high: bytes, options: _Options)
             scores = score_range(low, high)
             found = ctx.read_as(key, ZSet)
             if found is None:
-                return [], []
+                return None, 0, 0
             start, stop = found.ranks_by_score(scores)
         else:
             texts = lex_range(low, high)
             found = ctx.read_as(key, ZSet)
             if found is None:
-                return [], []
+                return None, 0, 0
             start, stop = found.ranks_by_lex(texts)
         start, stop = _limited(start, stop, reverse, offset, limit)
-    members, their_scores = found.slice(start, stop) if options.scored else (found.members(start, stop), [])
-    if reverse:
+    return found, start, stop
+
+
+def _taken(found: ZSet, start: int, stop: int, options: _Options) -> tuple[list[bytes], list[float]]:
+    """Members of these ranks in the order asked for, and their scores if asked for."""
+    members, scores = found.slice(start, stop) if options.scored else (found.members(start, stop), [])
+    if options.reverse:
         members.reverse()
-        their_scores.reverse()
-    return members, their_scores
+        scores.reverse()
+    return members, scores
 
 
 def _ranks(first: int, last: int, size: int) -> tuple[int, int]:
@@ -130,8 +143,23 @@ def _limited(start: int, stop: int, reverse: bool, offset: int, limit: int) -> t
 def _reply(ctx: Context, args: Args, by: bytes | None, reverse: bool | None) -> Reply:
     """The reply of a command that reads a range."""
     options = _read_options(args, 4, by, reverse, stores=False)
-    members, scores = _range(ctx, args[1], args[2], args[3], options)
-    return with_scores(members, scores) if options.scored else members
+    found, start, stop = _located(ctx, args[1], args[2], args[3], options)
+    if found is None:
+        return []
+    packed = found.packed
+    if packed is None or not ctx.may_block:  # EXEC encodes its replies at the end, when there may be another protocol
+        members, scores = _taken(found, start, stop, options)
+        return with_scores(members, scores) if options.scored else Texts(members)
+    protocol = ctx.client.resp
+    asked = (start, stop, options.reverse, options.scored and protocol)
+    reply = _repeats.find(packed, asked)
+    if reply is None:
+        members, scores = _taken(found, start, stop, options)
+        if not options.scored:
+            return _repeats.keep(packed, asked, Encoded(encoded_texts(members)))
+        scored = with_scores(members, scores)
+        reply = _repeats.keep(packed, asked, Encoded(encode3(scored) if protocol == 3 else encode2(scored)))
+    return reply
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -240,7 +268,8 @@ def zrevrangebylex(ctx: Context, args: Args) -> Reply:
 )
 def zrangestore(ctx: Context, args: Args) -> Reply:
     options = _read_options(args, 5, None, None, stores=True)
-    members, scores = _range(ctx, args[2], args[3], args[4], options)
+    found, start, stop = _located(ctx, args[2], args[3], args[4], options)
+    members, scores = ([], []) if found is None else _taken(found, start, stop, options)
     return store(ctx, args[1], "zrangestore", dict(zip(members, scores, strict=True)))
 
 

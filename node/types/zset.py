@@ -144,6 +144,11 @@ class ZSet:
             twin._scores = self._scores.copy()
         return twin
 
+    @property
+    def packed(self) -> bytes | None:
+        """All that it is, while it is packed: another object as soon as it changes."""
+        return self._packed
+
     # Encoding -----------------------------------------------------------------------------------------------------
 
     def settle(self, limits: ZSetLimits) -> None:

@@ -14,6 +14,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
+
 from cluster.events import Tick
 from cluster.machine import Cluster
 from cluster.settings import ClusterSettings
@@ -99,6 +101,13 @@ def encoded(arg: object) -> bytes:
     return arg if isinstance(arg, bytes) else str(arg).encode()
 
 
+def decoded(reply: resp.Reply) -> resp.Reply:
+    """What a reply says that is encoded as a whole, or is a map in other words."""
+    reader = hiredis.Reader()
+    reader.feed(resp.encode3(reply))
+    return reader.gets()
+
+
 class Harness:
     """One node and one client of it. `io.asked` lists what the node asked of the process around it."""
 
@@ -123,7 +132,8 @@ class Harness:
 
     def run(self, *args: object) -> resp.Reply:
         """The reply as the handler's Python value; an error reply is raised as CommandError."""
-        return self.node.executor.execute(self.client, [encoded(arg) for arg in args])
+        reply = self.node.executor.execute(self.client, [encoded(arg) for arg in args])
+        return decoded(reply) if isinstance(reply, (resp.EncodedMap, resp.FlatMap, resp.Encoded)) else reply
 
     def error(self, *args: object) -> str:
         """The text of the error that this request gives; AssertionError when it gives none."""
