@@ -18,7 +18,21 @@ if TYPE_CHECKING:
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": ["--help"]}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Lazy(click.Group):
+    """Knows `cluster` without importing it: a node that starts has no use for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "cluster"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "cluster":
+            from node.admin.cli import cluster
+
+            return cluster
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(HASHSLOT_VERSION, message=f"hashslot v=%(version)s redis_version={REDIS_VERSION}")
 def main() -> None:
     """A Redis-compatible cluster in Python.
@@ -27,6 +41,7 @@ def main() -> None:
       hashslot up                     six nodes on 127.0.0.1:7000-7005: three primaries, a replica each
       hashslot up --nodes 1           a one-node cluster that serves all slots
       hashslot node redis.conf        one server, configured as redis-server is
+      hashslot cluster --help         create, check, repair, grow and shrink running clusters
 
     Then point any Redis client at it: redis-cli -c -p 7000, or redis-py's RedisCluster(port=7000).
     """

@@ -101,7 +101,7 @@ def remove(cluster: Cluster, member: Member) -> list[str]:
     told = []
     if member.is_primary and (keys := cluster.ask(member.id, "DBSIZE")):
         raise AdminError(
-            f"{member.name} holds {keys:,} keys of slots that it does not own: `fix --search-multiple-owners` brings them home"
+            f"{member.name} holds {keys:,} keys of slots that others own: `fix --search-multiple-owners` brings them home"
         )
     for replica in cluster.picture.replicas(member.id):
         if replica.reachable:

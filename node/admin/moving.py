@@ -24,6 +24,9 @@ BATCH = 64
 """Slots that a classic move has open at a time: few enough to finish after Ctrl-C, enough to be done in few round trips."""
 
 METHODS = ("auto", "atomic", "classic")
+BY_SOURCE, BY_TARGET, CLASSIC = "atomic (MIGRATESLOTS)", "atomic (MIGRATION IMPORT)", "classic"
+"""The ways there are: Valkey 9's, Redis 8.4's, and the one that every server knows."""
+
 _POLL_S = 0.05
 _TAKE_OVER_TIMEOUT_S = 20.0
 
@@ -50,6 +53,22 @@ class _NotAtomic(Exception):
     """The nodes could not agree on an atomic move; nothing has changed."""
 
 
+def way_of(cluster: Cluster, move: Move, method: str) -> str:
+    """The way that this move will go: BY_SOURCE, BY_TARGET or CLASSIC. AdminError when there is none by this method."""
+    if method == "classic":
+        return CLASSIC
+    for way, subcommand in ((BY_SOURCE, "migrateslots"), (BY_TARGET, "migration")):
+        if all(cluster.offers(node, subcommand) for node in (move.source, move.target)):
+            return way
+    if method == "atomic":
+        source, target = (cluster.picture.members[node] for node in (move.source, move.target))
+        raise AdminError(
+            f"{source.name} ({source.server}) and {target.name} ({target.server}) have no atomic way in common: "
+            "use --method classic"
+        )
+    return CLASSIC
+
+
 class Mover:
     """Carries out moves in a cluster, one after the other. interrupt: looked at between steps."""
 
@@ -65,33 +84,16 @@ class Mover:
         """Let go of the connections that were made for moving."""
         self._keys.close()
 
-    def way(self, move: Move) -> str:
-        """"atomic (MIGRATESLOTS)", "atomic (MIGRATION IMPORT)" or "classic". AdminError when atomic is asked for in vain."""
-        if self._moving.method == "classic":
-            return "classic"
-        nodes = (move.source, move.target)
-        if nodes not in self._no_longer_atomic:
-            for subcommand, shown in (("migrateslots", "MIGRATESLOTS"), ("migration", "MIGRATION IMPORT")):
-                if all(self._cluster.offers(node, subcommand) for node in nodes):
-                    return f"atomic ({shown})"
-        if self._moving.method == "atomic":
-            source, target = (self._cluster.picture.members[node] for node in nodes)
-            raise AdminError(
-                f"{source.name} ({source.server}) and {target.name} ({target.server}) have no atomic way in common: "
-                "use --method classic"
-            )
-        return "classic"
-
     def run(self, moves: Sequence[Move]) -> None:
         """Return when all slots are where they should be. AdminError, Interrupted."""
         for move in moves:
             self._stop_if_asked()
-            way = self.way(move)
-            if way == "classic":
+            way = way_of(self._cluster, move, self._moving.method)
+            if way == CLASSIC or (move.source, move.target) in self._no_longer_atomic:
                 self._classic(move)
                 continue
             try:
-                (self._by_source if way.endswith("(MIGRATESLOTS)") else self._by_target)(move)
+                (self._by_source if way == BY_SOURCE else self._by_target)(move)
             except _NotAtomic as error:
                 if self._moving.method == "atomic":
                     raise AdminError(f"{error}; nothing has changed by that. `--method classic` moves key by key") from None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from cluster.admin.picture import Host
     from node.admin.link import Access
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,21 +21,18 @@ AUTH_VARIABLES = ["HASHSLOT_AUTH", "REDISCLI_AUTH"]
 INTERRUPTED_STATUS = 130
 
 
-class HostType(click.ParamType):
-    """HOST:PORT on the command line."""
+def to_hosts(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """For arguments that are HOST:PORT, one or several."""
+    from node.admin.link import parse_host
 
-    name = "HOST:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Host:
-        from node.admin.link import parse_host
-
-        try:
-            return parse_host(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+    try:
+        return tuple(map(parse_host, value)) if isinstance(value, tuple) else parse_host(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), context, parameter) from None
 
 
-HOST = HostType()
+CLUSTER = click.argument("entry", metavar="CLUSTER", callback=to_hosts)
+"""Any node of the cluster."""
 
 _ACCESS_OPTIONS = [
     click.option("-a", "--password", envvar=AUTH_VARIABLES, help="Password  [env: HASHSLOT_AUTH, REDISCLI_AUTH]"),
@@ -48,7 +44,7 @@ _ACCESS_OPTIONS = [
     click.option("--cert", type=click.Path(exists=True), help="Own certificate."),
     click.option("--key", type=click.Path(exists=True), help="Key of the own certificate."),
     click.option("--insecure", is_flag=True, help="Take any certificate for valid."),
-    click.option("--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds for an answer."),
+    click.option("--timeout", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds for an answer."),
 ]
 
 
@@ -104,7 +100,7 @@ def _in_order(name: str, run: Callable[[], None]) -> None:
     except Interrupted as error:
         fail(name, str(error), INTERRUPTED_STATUS)
     except KeyboardInterrupt:
-        fail(name, "interrupted; run it again to go on, or `hashslot cluster fix` to put right what was left", INTERRUPTED_STATUS)
+        fail(name, "interrupted; run it again to go on, or `fix` to put right what was left", INTERRUPTED_STATUS)
 
 
 def fail(name: str, text: str, status: int) -> None:

@@ -1,9 +1,9 @@
-"""What `hashslot cluster` prints: tables of nodes, problems and plans, progress bars, and the same as JSON. I/O (terminal)."""
+"""What `hashslot cluster` prints: tables of nodes, problems and plans, progress bars, JSON. I/O (terminal)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,13 +11,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cluster.admin.checks import Problem, Severity, shown_slots
+from cluster.admin.checks import Keys, Problem, Severity, shown_slots
 from cluster.admin.layout import Shard
 from cluster.admin.moves import Move
 from cluster.admin.picture import Member, Picture
 from cluster.admin.repairs import Repairs
 from cluster.slots import format_range, to_ranges
-from gossip.ids import NodeId
 
 _WIDTH = 110
 """Where the output is no terminal."""
@@ -155,7 +154,7 @@ def layout_table(shards: Sequence[Shard]) -> None:
     console().print(table)
 
 
-def moves_table(picture: Picture, moves: Sequence[Move], ways: Sequence[str], keys: Mapping[NodeId, Mapping[int, int]]) -> None:
+def moves_table(picture: Picture, moves: Sequence[Move], ways: Sequence[str], keys: Keys) -> None:
     """What would move, with how many keys, and how."""
     table = _table("from", "to", "slots", "which", "keys", "how", right=("slots", "keys"))
     for move, way in zip(moves, ways, strict=True):
