@@ -16,7 +16,7 @@ Handlers return plain Python values and this module decides how each looks on th
 | Texts               | array                 | array                           |
 | Pairs, Scored       | array of pairs        | flat array                      |
 | dict, FlatMap       | map                   | flat array                      |
-| EncodedMap          | map                   | flat array                      |
+| Kept                | its value                                               |
 | set, OrderedSet     | set                   | array                           |
 | Verbatim            | verbatim string       | bulk string                     |
 | BigNumber           | big number            | bulk string                     |
@@ -106,10 +106,15 @@ class EncodedArray(bytes):
     __slots__ = ()
 
 
-class EncodedMap(bytes):
-    """A map whose fields and values are encoded already, as RESP2 has it: see `encoded_map`."""
+class Kept:
+    """A value that is replied again and again (`repeats.py`): it does not change, and is encoded once a protocol."""
 
-    __slots__ = ()
+    __slots__ = ("in2", "in3", "value")
+
+    def __init__(self, value: Reply) -> None:
+        self.value = value
+        self.in2: bytes | None = None
+        self.in3: bytes | None = None
 
 
 class ByName(list[Any]):
@@ -181,16 +186,6 @@ def request(args: Iterable[bytes]) -> bytes:
 def encoded_array(parts: Sequence[bytes]) -> EncodedArray:
     """An array of values that are encoded already: of bulk strings, requests and such arrays."""
     return EncodedArray(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
-
-
-def encoded_texts(texts: Sequence[bytes]) -> EncodedArray:
-    """An array of bulk strings."""
-    return EncodedArray(_texts2(texts))
-
-
-def encoded_map(texts: Sequence[bytes]) -> EncodedMap:
-    """A map of these fields and values, which stand in turn."""
-    return EncodedMap(_texts2(texts))
 
 
 _BULK_HEADS: Final = [b"$%d\r\n" % size for size in range(1024)]
@@ -327,12 +322,22 @@ def _texts2(value: Sequence[bytes]) -> bytes:
 
 
 def _flat_map3(value: FlatMap) -> bytes:
-    return _encoded_map3(_texts2(value))
+    flat = _texts2(value)
+    return b"%%%d%b" % (len(value) // 2, flat[flat.index(b"\r") :])
 
 
-def _encoded_map3(value: bytes) -> bytes:
-    head, _, body = value.partition(b"\r\n")
-    return b"%%%d\r\n%b" % (int(head[1:]) // 2, body)
+def _kept2(value: Kept) -> bytes:
+    encoded = value.in2
+    if encoded is None:
+        encoded = value.in2 = encode2(value.value)
+    return encoded
+
+
+def _kept3(value: Kept) -> bytes:
+    encoded = value.in3
+    if encoded is None:
+        encoded = value.in3 = encode3(value.value)
+    return encoded
 
 
 def _scored(value: Scored, heads: Sequence[bytes], score_text: Callable[[float], bytes]) -> bytes | None:
@@ -427,7 +432,7 @@ _ENCODERS2: Final[dict[type, Encoder]] = {
     Scored: _scored2,
     ByName: _array2,
     EncodedArray: lambda value: value,
-    EncodedMap: lambda value: value,
+    Kept: _kept2,
     FlatMap: _texts2,
     Push: _array2,
     Several: _several2,
@@ -455,7 +460,7 @@ _ENCODERS3: Final[dict[type, Encoder]] = {
     Pairs: _pairs3,
     Scored: _scored3,
     FlatMap: _flat_map3,
-    EncodedMap: _encoded_map3,
+    Kept: _kept3,
     ByName: _by_name3,
     Push: _push3,
     Several: _several3,

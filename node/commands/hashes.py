@@ -18,7 +18,7 @@ from node.numbers import (
 )
 from node.registry import KEY_ACCESS_UPDATE, KEY_DELETE, KEY_INSERT, KEY_LOOK, KEY_READ, KEY_UPDATE, Args, Flag, Group
 from node.repeats import Repeats
-from node.resp import OK, EncodedMap, FlatMap, Pairs, Reply, Texts, encoded_map
+from node.resp import OK, FlatMap, Pairs, Reply, Texts
 from node.types.hash import Hash
 
 group = Group("hash")
@@ -35,7 +35,7 @@ _REPEATED_BYTES_MAX = 1 << 30
 limit ends; a node of ours refuses to draw more fields than this, or to reply with more bytes."""
 
 
-_repeats = Repeats[EncodedMap]()
+_repeats = Repeats()
 
 
 def _shown(ctx: Context, key: bytes) -> Hash:
@@ -118,7 +118,7 @@ def hgetall(ctx: Context, args: Args) -> Reply:
     store = found.store
     if isinstance(store, dict):
         return FlatMap(found.flat())
-    return _repeats.find(store, None) or _repeats.keep(store, None, encoded_map(found.flat()))
+    return _repeats.find(store, None) or _repeats.keep(store, None, FlatMap(found.flat()))
 
 
 @group.command(

@@ -10,12 +10,12 @@ from node.context import Context
 from node.errors import SYNTAX, CommandError
 from node.registry import KEY_DELETE, KEY_READ, Args, Flag, Group, KeySpec
 from node.repeats import Repeats
-from node.resp import Encoded, Reply, Texts, encode2, encode3, encoded_texts
+from node.resp import Reply, Texts
 from node.types.zset import ZSet
 
 group = Group("sorted-set")
 
-_repeats = Repeats[Encoded]()
+_repeats = Repeats()
 
 _READ = Flag.READONLY
 _FAST_READ = Flag.READONLY | Flag.FAST
@@ -147,19 +147,13 @@ def _reply(ctx: Context, args: Args, by: bytes | None, reverse: bool | None) -> 
     if found is None:
         return []
     packed = found.packed
-    if packed is None or not ctx.may_block:  # EXEC encodes its replies at the end, when there may be another protocol
-        members, scores = _taken(found, start, stop, options)
-        return with_scores(members, scores) if options.scored else Texts(members)
-    protocol = ctx.client.resp
-    asked = (start, stop, options.reverse, options.scored and protocol)
-    reply = _repeats.find(packed, asked)
-    if reply is None:
-        members, scores = _taken(found, start, stop, options)
-        if not options.scored:
-            return _repeats.keep(packed, asked, Encoded(encoded_texts(members)))
-        scored = with_scores(members, scores)
-        reply = _repeats.keep(packed, asked, Encoded(encode3(scored) if protocol == 3 else encode2(scored)))
-    return reply
+    asked = start, stop, options.reverse, options.scored
+    kept = None if packed is None else _repeats.find(packed, asked)
+    if kept is not None:
+        return kept
+    members, scores = _taken(found, start, stop, options)
+    reply = with_scores(members, scores) if options.scored else Texts(members)
+    return reply if packed is None else _repeats.keep(packed, asked, reply)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------

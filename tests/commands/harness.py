@@ -102,7 +102,9 @@ def encoded(arg: object) -> bytes:
 
 
 def decoded(reply: resp.Reply) -> resp.Reply:
-    """What a reply says that is encoded as a whole, or is a map in other words."""
+    """What a reply says that is a map in other words, or kept for the next one who asks."""
+    if isinstance(reply, resp.Kept) and not isinstance(reply.value, resp.FlatMap):
+        return reply.value
     reader = hiredis.Reader()
     reader.feed(resp.encode3(reply))
     return reader.gets()
@@ -133,7 +135,7 @@ class Harness:
     def run(self, *args: object) -> resp.Reply:
         """The reply as the handler's Python value; an error reply is raised as CommandError."""
         reply = self.node.executor.execute(self.client, [encoded(arg) for arg in args])
-        return decoded(reply) if isinstance(reply, (resp.EncodedMap, resp.FlatMap, resp.Encoded)) else reply
+        return decoded(reply) if isinstance(reply, (resp.Kept, resp.FlatMap)) else reply
 
     def error(self, *args: object) -> str:
         """The text of the error that this request gives; AssertionError when it gives none."""
