@@ -38,6 +38,7 @@ _INTEGER_NAMES = (
     "count cursor db destination-db index index1 index2 ttl frequency timeout protover client-id offset start end"
     " decrement len min-match-len numkeys numreplicas numlocal slot start-slot end-slot config-epoch port"
     " cluster-bus-port version replicationid-offset samples stop rank num-matches limit ms entries-read entries-added"
+    " numids num-vertices"
 )
 _SIGNS = {"=": "equal", "~": "approximately", "*": "auto-id", "$": "new-id"}
 """Tokens that are no words, and what they are called."""
@@ -171,6 +172,8 @@ class _Parser:
     def _type(self, word: str) -> str:
         if word in ("start", "end") and self._syntax.startswith("X"):
             return "string"  # Ids of streams.
+        if word == "min-idle-time" and self._syntax.startswith("XREADGROUP"):
+            return "integer"  # A string elsewhere.
         if word == "increment":
             return "integer" if self._syntax.partition(" ")[0] in _INTEGER_INCREMENTS else "double"
         return _TYPES.get(word) or ("integer" if word in _INTEGERS else "string")

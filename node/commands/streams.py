@@ -1,13 +1,24 @@
-"""Commands: streams without groups, apart from XREAD (https://redis.io/docs/data-types/streams/)."""
+"""Commands: streams without groups, apart from XREAD and XDEL (https://redis.io/docs/data-types/streams/)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from node.arguments import Options, integer
-from node.commands.streams_common import entries, range_end, range_start, stream_id
+from node.commands.streams_common import (
+    REFERENCE_POLICIES,
+    entries,
+    range_end,
+    range_start,
+    release_everywhere,
+    stream_id,
+    tell_deletion,
+    tell_release,
+)
 from node.errors import NO_SUCH_KEY, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
+from node.numbers import parse_int
 from node.registry import KEY_DELETE, KEY_LOOK, KEY_READ, KEY_UPDATE, Args, Flag, Group, KeySpec
 from node.resp import NULL_ARRAY, OK, Reply
 from node.types.stream import NODE_BYTES_MAX, Stream
@@ -27,7 +38,11 @@ _ENTRIES_PER_TRIM = (10_000, 1_000_000)
 
 @dataclass(slots=True)
 class _Options:
-    """The options of XADD and XTRIM. at: where what follows them stands; for XADD that is the id."""
+    """The options of XADD and XTRIM. at: where what follows them stands; for XADD that is the id.
+
+    policy: KEEPREF, DELREF or ACKED: what becomes of entries that groups know of. removed: the ids of those that went by
+    ACKED, which takes them from among others; released: by group, those that it has no longer pending, by DELREF.
+    """
 
     at: int = 2
     number: int | None = None
@@ -40,26 +55,63 @@ class _Options:
     threshold_at: int = 0
     whole_nodes: bool = False
     limit: int | None = None
+    policy: bytes = b""
+    removed: list[int] | None = None
+    released: dict[bytes, list[int]] = field(default_factory=dict)
 
     def trim(self, ctx: Context, stream: Stream) -> int:
         """Trim as asked for. Returns how many entries went."""
+        if self.strategy == b"MAXLEN" and stream.length <= self.threshold:
+            return 0
         limit = self.limit
         if ctx.client.is_primary or not self.whole_nodes:
             limit = 0
         elif limit is None:
             usual, most = _ENTRIES_PER_TRIM
             limit = min(_NODES_PER_TRIM * ctx.node.config.stream_node_max_entries or usual, most)
+        if stream.groups and self.policy in (b"DELREF", b"ACKED"):
+            return self._trim_with_references(stream, limit)
         if self.strategy == b"MAXLEN":
             return stream.trim_to_length(self.threshold, self.whole_nodes, limit)
         return stream.trim_before(self.threshold, self.whole_nodes, limit)
+
+    def _trim_with_references(self, stream: Stream, limit: int) -> int:
+        """Trim with a look at what groups have pending."""
+        acked = self.policy == b"ACKED"
+        by_length = self.strategy == b"MAXLEN"
+        most, lowest = (self.threshold, 0) if by_length else (None, self.threshold)
+        doomed = stream.doomed(most, lowest, self.whole_nodes, limit, stream.is_referenced if acked else _kept_by_none)
+        if acked:
+            self.removed = doomed
+            return sum([stream.delete(number) for number in doomed])
+        self.released = release_everywhere(stream, doomed)
+        return stream.trim_to_length(stream.length - len(doomed), False, 0)
 
     def exactly(self, args: Args, stream: Stream) -> Args:
         """The request in words that trim a replica's stream to what this one was trimmed to."""
         if not self.whole_nodes:
             return args
         at = self.threshold_at
-        reached = b"%d" % stream.length if self.strategy == b"MAXLEN" else format_id(stream.oldest_mark())
-        return [*args[: at - 1], b"=", reached, *args[at + 1 :]]
+        return [*args[: at - 1], b"=", self._reached(stream), *args[at + 1 :]]
+
+    def _reached(self, stream: Stream) -> bytes:
+        return b"%d" % stream.length if self.strategy == b"MAXLEN" else format_id(stream.oldest_mark())
+
+    def tell(self, ctx: Context, args: Args, stream: Stream, entry: Args) -> None:
+        """Tell replicas what this request did, in words that every replica knows. entry: of XADD, the id and behind."""
+        if not self.policy:
+            ctx.propagate(*self.exactly([*args[: len(args) - len(entry)], *entry], stream))
+            return
+        threshold = self._reached(stream) if self.whole_nodes else args[self.threshold_at]
+        trims = [self.strategy, b"=", threshold] if self.strategy and self.removed is None else []
+        if entry or trims:
+            ctx.propagate(args[0], args[1], *trims, *entry)
+        tell_deletion(ctx, args[1], self.removed or [])
+        tell_release(ctx, args[1], self.released)
+
+
+def _kept_by_none(number: int) -> bool:
+    return False
 
 
 def _options(ctx: Context, args: Args, adding: bool) -> _Options:
@@ -78,6 +130,8 @@ def _options(ctx: Context, args: Args, adding: bool) -> _Options:
                 raise CommandError("ERR The LIMIT argument must be >= 0.")
         elif adding and word == b"NOMKSTREAM":
             found.make = False
+        elif word in REFERENCE_POLICIES and not found.policy:
+            found.policy = word
         elif adding:
             text = args[at]
             found.any_sequence = text.endswith(b"-*")
@@ -96,6 +150,17 @@ def _options(ctx: Context, args: Args, adding: bool) -> _Options:
     if found.limit is not None and not found.whole_nodes and not ctx.client.is_primary:
         raise CommandError("ERR syntax error, LIMIT cannot be used without the special ~ option")
     return found
+
+
+@lru_cache(maxsize=256)
+def _usual_options(word: bytes, sign: bytes, threshold: bytes) -> _Options | None:
+    """The options that capped streams are written with, MAXLEN ~ 1000 *, not to be changed; None for others."""
+    number = parse_int(threshold)
+    if word.upper() != b"MAXLEN" or sign not in (b"~", b"=") or number is None or number < 0:
+        return None
+    return _Options(
+        at=5, make=True, strategy=b"MAXLEN", threshold=number, threshold_at=4, whole_nodes=sign == b"~"
+    )
 
 
 def _strategy(found: _Options, args: Args, at: int, word: bytes) -> int:
@@ -122,7 +187,8 @@ def _strategy(found: _Options, args: Args, at: int, word: bytes) -> int:
 
 
 @group.command(
-    "XADD key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value ...]",
+    "XADD key [NOMKSTREAM] [KEEPREF | DELREF | ACKED] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]]"
+    " <* | id> field value [field value ...]",
     arity=-5,
     flags=Flag.WRITE | Flag.DENYOOM | Flag.FAST,
     keys=(KeySpec("RW update", notes="UPDATE instead of INSERT because of the optional trimming feature"),),
@@ -137,9 +203,13 @@ def _strategy(found: _Options, args: Args, at: int, word: bytes) -> int:
 )
 def xadd(ctx: Context, args: Args) -> Reply:
     key = args[1]
-    options = None if args[2] == b"*" else _options(ctx, args, True)
+    if args[2] == b"*":
+        options = None
+    elif len(args) <= 5 or args[5] != b"*" or (options := _usual_options(args[2], args[3], args[4])) is None:
+        options = _options(ctx, args, True)
     at = 2 if options is None else options.at
-    if len(args) - at < 3 or not (len(args) - at) & 1:
+    size = len(args) - at
+    if size < 3 or not size & 1:
         raise wrong_arity("xadd")
     if options is not None and options.number == 0 and not options.any_sequence:
         raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
@@ -148,45 +218,47 @@ def xadd(ctx: Context, args: Args) -> Reply:
         if options is not None and not options.make:
             return None
         stream = Stream()
-    elif type(found) is Stream:
+    elif found.__class__ is Stream:
         stream = found
     else:
         raise CommandError(WRONG_TYPE)
-    if len(args) - at == 3:  # One field is the usual case, and slices cost.
+    if size == 3:  # One field is the usual case, and slices cost.
         fields, values = [args[-2]], [args[-1]]
         size = len(args[-2]) + len(args[-1])
     else:
         fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
         size = sum(map(len, fields)) + sum(map(len, values))
-    if options is None and stream.last_id < ID_MAX:
-        number = max(ctx.now_ms << MS_SHIFT, stream.last_id + 1)
-    else:
-        number = _checked_id(ctx, stream, options)
     if size > NODE_BYTES_MAX:
         raise CommandError("ERR Elements are too large to be stored")
+    if (options is None or options.number is None) and stream.last_id < ID_MAX:
+        number, text = stream.next_id(ctx.now_ms)
+    else:
+        number = _checked_id(stream, options)
+        text = format_id(number)
     if found is None:
         ctx.set(key, stream)
-    stream.append(number, fields, values, size, ctx.node.config)
-    text = format_id(number)
-    ctx.modified("xadd", key)
-    told = args
-    if options is not None and options.strategy:
-        if options.trim(ctx, stream) and ctx.node.observers:
-            ctx.node.observe(ctx.database, "xtrim", key)
-        told = options.exactly(args, stream)
-    if ctx.node.propagates:
-        definite = options is not None and options.number is not None and not options.any_sequence
-        ctx.propagate(*told[:at], args[at] if definite else text, *told[at + 1 :])
+    node = ctx.node
+    stream.append(number, fields, values, size, node.config)
+    ctx.dirty += 1
+    if ctx.observers:
+        node.observe(ctx.database, "xadd", key)
+    if options is not None and options.strategy and options.trim(ctx, stream) and ctx.observers:
+        node.observe(ctx.database, "xtrim", key)
+    if node.propagates:
+        if options is None:
+            ctx.propagate(args[0], key, text, *args[3:])
+        else:
+            definite = options.number is not None and not options.any_sequence
+            options.tell(ctx, args, stream, [args[at] if definite else text, *args[at + 1 :]])
     return text
 
 
-def _checked_id(ctx: Context, stream: Stream, options: _Options | None) -> int:
+def _checked_id(stream: Stream, options: _Options | None) -> int:
     """The id that the new entry gets. CommandError when it can not have one."""
     last = stream.last_id
     if last == ID_MAX:
         raise CommandError("ERR The stream has exhausted the last possible ID, unable to add more items")
-    if options is None or options.number is None:
-        return stream.next_id(ctx.now_ms)
+    assert options is not None and options.number is not None
     number = options.number
     if options.any_sequence and last >> MS_SHIFT == number >> MS_SHIFT and last & SEQUENCE_MASK != SEQUENCE_MASK:
         number = last + 1
@@ -196,28 +268,7 @@ def _checked_id(ctx: Context, stream: Stream, options: _Options | None) -> int:
 
 
 @group.command(
-    "XDEL key id [id ...]",
-    arity=-3,
-    flags=Flag.WRITE | Flag.FAST,
-    keys=KEY_DELETE,
-    since="5.0.0",
-    summary="Returns the number of messages after removing them from a stream.",
-    complexity="O(1) for each single item to delete in the stream, regardless of the stream size.",
-)
-def xdel(ctx: Context, args: Args) -> Reply:
-    stream = ctx.write_as(args[1], Stream)
-    if stream is None:
-        return 0
-    numbers = [stream_id(text) for text in args[2:]]
-    removed = sum([stream.delete(number) for number in numbers])
-    if removed:
-        ctx.modified("xdel", args[1])
-        ctx.dirty += removed - 1
-    return removed
-
-
-@group.command(
-    "XTRIM key < <MAXLEN | MINID> [= | ~] threshold [LIMIT count] >",
+    "XTRIM key < <MAXLEN | MINID> [= | ~] threshold [LIMIT count] > [KEEPREF | DELREF | ACKED]",
     arity=-4,
     flags=Flag.WRITE,
     keys=KEY_DELETE,
@@ -237,7 +288,7 @@ def xtrim(ctx: Context, args: Args) -> Reply:
     if removed:
         ctx.modified("xtrim", args[1])
         ctx.dirty += removed - 1
-        ctx.propagate(*options.exactly(args, stream))
+        options.tell(ctx, args, stream, [])
     return removed
 
 

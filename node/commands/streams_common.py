@@ -14,6 +14,9 @@ from node.types.stream_id import ID_MAX, SEQUENCE_MASK, format_id, parse_bound, 
 if TYPE_CHECKING:
     from node.context import Context
 
+REFERENCE_POLICIES = (b"KEEPREF", b"DELREF", b"ACKED")
+"""What becomes of an entry's references in groups when it goes: they stay, they go too, or the entry stays with them."""
+
 INVALID_ID = "ERR Invalid stream ID specified as stream command argument"
 
 
@@ -94,6 +97,14 @@ def consumer_at(ctx: Context, key: bytes, group: ConsumerGroup, name: bytes) -> 
     return consumer, new
 
 
+def release_everywhere(stream: Stream, numbers: list[int]) -> dict[bytes, list[int]]:
+    """Let no group have these entries pending. Returns those that were, by group."""
+    released = {
+        name: [number for number in numbers if group.release(number)] for name, group in stream.groups.items()
+    }
+    return {name: gone for name, gone in released.items() if gone}
+
+
 # Telling replicas -----------------------------------------------------------------------------------------------------
 
 
@@ -109,3 +120,15 @@ def tell_group_id(ctx: Context, names: Args, group: ConsumerGroup) -> None:
     """Tell replicas how far the group has come."""
     position = b"%d" % group.entries_read
     ctx.propagate(b"XGROUP", b"SETID", *names, format_id(group.last_id), b"ENTRIESREAD", position)
+
+
+def tell_deletion(ctx: Context, key: bytes, numbers: list[int]) -> None:
+    """Tell replicas that these entries are gone."""
+    if numbers:
+        ctx.propagate(b"XDEL", key, *map(format_id, numbers))
+
+
+def tell_release(ctx: Context, key: bytes, released: dict[bytes, list[int]]) -> None:
+    """Tell replicas what is not pending any more, by group."""
+    for name, numbers in released.items():
+        ctx.propagate(b"XACK", key, name, *map(format_id, numbers))

@@ -35,6 +35,9 @@ _NO_DOLLAR = (
 )
 _NO_NEW = "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option."
 
+_RETRY_MS = 10
+"""A client that claims what is not idle at all looks so often for it."""
+
 NEW = ID_MAX
 """What XREADGROUP's ">" stands for: what the group was not given yet."""
 
@@ -44,6 +47,7 @@ class Reading:
     """One XREAD or XREADGROUP. block_ms: None when it does not wait, 0 for as long as it takes; count: 0 for no limit.
 
     after: by key, entries with ids above it are wanted. args: the request with "$" made definite, to be run again.
+    claim_ms: what has been pending for so long is claimed from its consumer; None when nothing is.
     """
 
     args: Args
@@ -51,6 +55,7 @@ class Reading:
     consumer: bytes = b""
     count: int = 0
     block_ms: int | None = None
+    claim_ms: int | None = None
     no_ack: bool = False
     keys: list[bytes] = field(default_factory=list)
     after: list[int] = field(default_factory=list)
@@ -65,6 +70,16 @@ def _timeout_ms(text: bytes, now_ms: int) -> int:
         raise CommandError("ERR timeout is negative")
     if number > LLONG_MAX - now_ms:
         raise CommandError("ERR timeout is out of range")
+    return number
+
+
+def _idle_ms(text: bytes) -> int:
+    """The amount behind CLAIM. CommandError when it is none."""
+    number = parse_int(text)
+    if number is None:
+        raise CommandError("ERR min-idle-time is not an integer or out of range")
+    if number < 0:
+        raise CommandError("ERR min-idle-time must be a positive integer")
     return number
 
 
@@ -102,6 +117,10 @@ def _options(ctx: Context, reading: Reading, args: Args, grouped: bool) -> int:
             if not grouped:
                 raise CommandError(_ONLY_GROUP.format("GROUP"))
             reading.group, reading.consumer = options.value(), options.value()
+        elif word == b"CLAIM" and left:
+            if not grouped:
+                raise CommandError(_ONLY_GROUP.format("CLAIM"))
+            reading.claim_ms = _idle_ms(options.value())
         elif word == b"NOACK":
             if not grouped:
                 raise CommandError(_ONLY_GROUP.format("NOACK"))
@@ -177,7 +196,9 @@ def _serve_group(ctx: Context, reading: Reading, key: bytes, after: int) -> Enco
         ctx.propagate(b"XGROUP", b"CREATECONSUMER", *names, consumer.name)
     if after != NEW:
         ctx.dirty += 1
-        return _history(ctx, stream, consumer, after, reading.count)
+        return _history(ctx, stream, group, consumer, after, reading.count)
+    if reading.claim_ms is not None:
+        return _claim(ctx, reading, names, stream, group, consumer)
     if not stream.length or stream.last_valid_id() <= group.last_id:
         return None
     ctx.dirty += 1
@@ -185,6 +206,37 @@ def _serve_group(ctx: Context, reading: Reading, key: bytes, after: int) -> Enco
     shown = stream.show(low, ID_MAX, count, render)
     _deliver(ctx, names, stream, group, consumer, stream.ids(low, ID_MAX, count), reading.no_ack)
     return encoded_array(shown)
+
+
+def _claim(
+    ctx: Context, reading: Reading, names: Args, stream: Stream, group: ConsumerGroup, consumer: Consumer
+) -> list[Reply] | None:
+    """What others have had for long enough, then what the group was not given; how long idle, and how often given."""
+    assert reading.claim_ms is not None
+    found: list[Reply] = []
+    for number in group.longest_idle(ctx.now_ms - reading.claim_ms, reading.count, stream.__contains__):
+        delivery = group.pending.entries[number]
+        told = max(0, ctx.now_ms - delivery.time_ms), delivery.count
+        group.assign(number, consumer, ctx.now_ms, delivery.count + 1)
+        tell_delivery(ctx, names, group, format_id(number), delivery)
+        found.append(_told(stream, number, *told))
+    low, left = group.last_id + 1, reading.count - len(found)
+    if stream.length and stream.last_valid_id() >= low and (left > 0 or not reading.count):
+        numbers = stream.ids(low, ID_MAX, max(0, left))
+        found += [_told(stream, number, 0, 0) for number in numbers]
+        _deliver(ctx, names, stream, group, consumer, numbers, reading.no_ack)
+    if not found:
+        return None
+    consumer.active_ms = ctx.now_ms
+    ctx.dirty += 1
+    return found
+
+
+def _told(stream: Stream, number: int, idle_ms: int, count: int) -> EncodedArray:
+    """An entry as a reply to CLAIM shows it."""
+    shown = stream.show_one(number, render)
+    assert shown is not None
+    return EncodedArray(b"*4%b:%d\r\n:%d\r\n" % (shown[2:], idle_ms, count))
 
 
 def _deliver(
@@ -209,7 +261,9 @@ def _deliver(
         tell_group_id(ctx, names, group)
 
 
-def _history(ctx: Context, stream: Stream, consumer: Consumer, after: int, count: int) -> list[Reply]:
+def _history(
+    ctx: Context, stream: Stream, group: ConsumerGroup, consumer: Consumer, after: int, count: int
+) -> list[Reply]:
     """What a consumer has not acknowledged, from behind `after` on. Each counts as delivered once more."""
     found: list[Reply] = []
     for number in consumer.pending.ids_from(after + 1):
@@ -217,9 +271,7 @@ def _history(ctx: Context, stream: Stream, consumer: Consumer, after: int, count
         if shown is None:
             found.append([format_id(number), NULL_ARRAY])
         else:
-            delivery = consumer.pending.entries[number]
-            delivery.time_ms = ctx.now_ms
-            delivery.count += 1
+            group.assign(number, consumer, ctx.now_ms, consumer.pending.entries[number].count + 1)
             found.append(EncodedArray(shown))
         if len(found) == count:
             break
@@ -235,7 +287,22 @@ def _read(ctx: Context, args: Args, grouped: bool) -> Reply:
         return found
     if reading.block_ms is None:
         return NULL_ARRAY
-    return ctx.block(reading.args, reading.keys, reading.block_ms, NULL_ARRAY)
+    reply = ctx.block(reading.args, reading.keys, reading.block_ms, NULL_ARRAY)
+    if reading.claim_ms is not None:
+        ctx.node.blocking.retry_at(ctx.client, _claimable_ms(ctx, reading, reading.claim_ms))
+    return reply
+
+
+def _claimable_ms(ctx: Context, reading: Reading, idle_ms: int) -> int:
+    """When the first entry may have been idle for long enough, of those that are pending now or from now on."""
+    times = [ctx.now_ms + max(idle_ms, _RETRY_MS)]
+    for key in reading.keys:
+        stream = _stream(ctx, key, True)
+        if stream is not None and reading.group is not None:
+            due = stream.groups[reading.group].next_idle(stream.__contains__)
+            if due is not None:
+                times.append(due[0] + idle_ms)
+    return min(times)
 
 
 @group.command(
@@ -255,7 +322,7 @@ def xread(ctx: Context, args: Args) -> Reply:
 
 
 @group.command(
-    "XREADGROUP GROUP <group consumer> [COUNT count] [BLOCK milliseconds] [NOACK]"
+    "XREADGROUP GROUP <group consumer> [COUNT count] [BLOCK milliseconds] [CLAIM min-idle-time] [NOACK]"
     " STREAMS <key [key ...] id [id ...]>",
     arity=-7,
     flags=Flag.WRITE | Flag.BLOCKING | Flag.MOVABLEKEYS,

@@ -52,6 +52,10 @@ def _int_entry(v: int) -> bytes:
     return b"\xf4" + v.to_bytes(8, "little", signed=True) + b"\x09"
 
 
+SHORT_MAX = 64
+SHORT_HEADS, SHORT_TAILS = _STRING_HEADS, _BACKLENS[1 : SHORT_MAX + 1]
+"""By length, what stands before and behind a text of fewer than SHORT_MAX bytes."""
+
 int_entry = _int_entry
 """One integer of a listpack: its encoding, its data and its tail."""
 

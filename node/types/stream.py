@@ -8,17 +8,25 @@ and what a group's lag is calculated from.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Protocol
 
 from node.types.stream_groups import UNKNOWN, ConsumerGroup
-from node.types.stream_id import ID_MAX
+from node.types.stream_id import ID_MAX, MS_SHIFT, format_id
 from node.types.stream_node import Node, Render
+from node.types.stream_radix import RadixNodes
 
 NODE_BYTES_MAX = 1 << 30
 """Redis's bound of a node, and of the fields and values of one entry together."""
+
+_SEQUENCES_MAX = 1024
+_SEQUENCES = [b"%d" % number for number in range(_SEQUENCES_MAX)]
+"""Sticking two texts together is faster than formatting two numbers of which one is beyond 64 bits."""
+_NO_STAMP = (-1, 0, b"")
+
+_COUNTERS_MAX = 40
+"""More than a node's listpack takes beside its head and body."""
 
 _first = attrgetter("first")
 _GONE = Node(0, [])
@@ -35,6 +43,10 @@ class StreamLimits(Protocol):
     def stream_node_max_bytes(self) -> int: ...
 
 
+def _bytes_max(setting: int) -> int:
+    return setting if 0 < setting <= NODE_BYTES_MAX else NODE_BYTES_MAX
+
+
 class Stream:
     """The value of a stream key; it may be empty.
 
@@ -43,6 +55,8 @@ class Stream:
 
     __slots__ = (
         "_nodes",
+        "_radix",
+        "_stamp",
         "_start",
         "_warm",
         "entries_added",
@@ -57,6 +71,10 @@ class Stream:
         self._nodes: list[Node] = []
         self._start = 0
         """Nodes before this place are gone."""
+        self._radix: RadixNodes | None = None
+        """None until somebody asks."""
+        self._stamp = _NO_STAMP
+        """The millisecond in which ids were given last, its first id, and how the texts of its ids begin."""
         self._warm: list[Node] = []
         """Nodes that keep what readers were shown."""
         self.length = 0
@@ -98,10 +116,14 @@ class Stream:
 
     def load_node(self, node: Node) -> None:
         """Add a node behind all others, without counting its entries."""
+        self._radix = None
         self._nodes.append(node)
 
     def _remove_front(self, count: int) -> None:
         start = self._start
+        if self._radix is not None:
+            firsts = self._firsts(start - 1, start + count + 2)
+            self._radix.change(firsts, [None, *firsts[-2:]])
         self._nodes[start : start + count] = [_GONE] * count
         self._start = start = start + count
         if start * 2 >= len(self._nodes):
@@ -111,55 +133,63 @@ class Stream:
     def _remove_node(self, at: int) -> None:
         if at == self._start:
             self._remove_front(1)
-        else:
-            del self._nodes[at]
+            return
+        if self._radix is not None:
+            firsts = self._firsts(at - 2, at + 3)
+            self._radix.change(firsts, [*firsts[:2], *firsts[3:]])
+        del self._nodes[at]
+
+    def _firsts(self, begin: int, end: int) -> list[int | None]:
+        """The first ids of the nodes at these places; None where there is none."""
+        nodes = self._nodes
+        return [nodes[at].first if self._start <= at < len(nodes) else None for at in range(begin, end)]
 
     def radix_nodes(self) -> int:
-        """How many nodes Redis's radix tree has over the listpacks' 16-byte keys. O(number of nodes)."""
-        firsts = [node.first for node in self.nodes()]
-        if not firsts:
-            return 1
-        common = [(128 - (one ^ other).bit_length()) // 8 for one, other in pairwise(firsts)]
-        total = 0
-        open_at: list[int] = []
-        for before, after in zip([-1, *common], [*common, -1], strict=True):
-            depth = max(before, after)
-            total += 1 + (depth < 15)
-            while open_at and open_at[-1] > after:
-                closed = open_at.pop()
-                parent = max(open_at[-1] if open_at else -1, after)
-                total += 1 + (closed - parent > 1)
-            if after >= 0 and (not open_at or open_at[-1] < after):
-                open_at.append(after)
-        return total
+        """How many nodes Redis's radix tree has over the listpacks' 16-byte keys. O(1) but for the first time."""
+        if self._radix is None:
+            self._radix = RadixNodes([node.first for node in self.nodes()])
+        return len(self._radix)
 
     # Adding -------------------------------------------------------------------------------------------------------
 
-    def next_id(self, now_ms: int) -> int:
-        """The id that XADD * gives at this time. Undefined once last_id is the highest id."""
-        number = now_ms << 64
-        return number if number > self.last_id else self.last_id + 1
+    def next_id(self, now_ms: int) -> tuple[int, bytes]:
+        """The id that XADD * gives at this time, also as text. Not to be asked once last_id is the highest id."""
+        ms, first, text = self._stamp
+        number = self.last_id + 1
+        if ms != now_ms or number < first:
+            first = now_ms << MS_SHIFT
+            if first >= number:
+                text = b"%d-" % now_ms
+                number = first
+                self._stamp = now_ms, first, text
+        sequence = number - first
+        return number, text + _SEQUENCES[sequence] if 0 <= sequence < _SEQUENCES_MAX and text else format_id(number)
 
     def append(self, number: int, fields: list[bytes], values: list[bytes], size: int, limits: StreamLimits) -> None:
         """Add an entry. Its id must be above last_id; size: bytes of fields and values, at most NODE_BYTES_MAX."""
-        nodes = self._nodes
-        if nodes:
-            node = nodes[-1]
-            most, bytes_most = limits.stream_node_max_entries, limits.stream_node_max_bytes
-            if not 0 < bytes_most <= NODE_BYTES_MAX:
-                bytes_most = NODE_BYTES_MAX
-            if (most and len(node.offsets) >= most) or node.size() + size >= bytes_most:
-                node = Node(number, node.fields, node.head) if node.fields == fields else Node(number, fields)
-                nodes.append(node)
+        if self._nodes:
+            node = self._nodes[-1]
+            most = limits.stream_node_max_entries
+            if (most and len(node.offsets) >= most) or (
+                len(node.body) + len(node.head) + size + _COUNTERS_MAX >= limits.stream_node_max_bytes
+                and node.size() + size >= _bytes_max(limits.stream_node_max_bytes)
+            ):
+                node = self._begin(Node(number, node.fields, node.head) if node.fields == fields else Node(number, fields))
         else:
-            node = Node(number, fields)
-            nodes.append(node)
+            node = self._begin(Node(number, fields))
         node.append(number, fields, values)
         self.entries_added += 1
         self.last_id = number
         self.length += 1
         if self.length == 1:
             self.first_id = number
+
+    def _begin(self, node: Node) -> Node:
+        self._nodes.append(node)
+        if self._radix is not None:
+            firsts = self._firsts(len(self._nodes) - 3, len(self._nodes) + 1)
+            self._radix.change([*firsts[:2], None], firsts)
+        return node
 
     # Removing -----------------------------------------------------------------------------------------------------
 
@@ -197,6 +227,8 @@ class Stream:
         whole_nodes: only as many whole nodes as that takes. limit: at most so many entries; 0 for no limit.
         """
         removed = nodes = 0
+        if whole_nodes and self.length and self.length - self._nodes[self._start].count < most:
+            return 0
         for node in self._from_front():
             if self.length - removed <= most or (limit and removed + node.count > limit):
                 break
@@ -223,6 +255,35 @@ class Stream:
             nodes += 1
         return self._trimmed(nodes, removed)
 
+    def doomed(
+        self, most: int | None, lowest: int, whole_nodes: bool, limit: int, keep: Callable[[int], bool]
+    ) -> list[int]:
+        """The ids of the entries that trimming would remove if it looked at each, and passed over those to keep.
+
+        most: how many entries may be left; None to take what is below `lowest`. The rest is as in `trim_to_length`.
+        """
+        found: list[int] = []
+        for node in self._from_front():
+            left = self.length - len(found)
+            if (most is not None and left <= most) or (limit and len(found) + node.count > limit):
+                break
+            whole = node.id_at(-1) < lowest if most is None else left - node.count >= most
+            if whole_nodes and not whole:
+                break
+            for index in range(len(node)):
+                if node.is_deleted(index):
+                    continue
+                number = node.id_at(index)
+                if number >= lowest if most is None else self.length - len(found) <= most:
+                    return found
+                if not keep(number):
+                    found.append(number)
+        return found
+
+    def is_referenced(self, number: int) -> bool:
+        """Whether a group was not given this entry yet, or has it pending. O(number of groups)."""
+        return any(number > group.last_id or number in group.pending.entries for group in self.groups.values())
+
     def _from_front(self) -> Iterator[Node]:
         for at in range(self._start, len(self._nodes)):
             yield self._nodes[at]
@@ -230,11 +291,8 @@ class Stream:
     @staticmethod
     def _mark_first(node: Node, count: int) -> int:
         """Mark the first `count` valid entries of a node as deleted."""
-        index = 0
         for _ in range(count):
-            while node.is_deleted(index):
-                index += 1
-            node.mark_deleted(index)
+            node.mark_deleted(node.start)
         return count
 
     def _trimmed(self, nodes: int, removed: int) -> int:
@@ -249,7 +307,7 @@ class Stream:
         """The id of the first valid entry, 0 when there is none."""
         for node in self._from_front():
             if node.count:
-                return node.id_at(next(at for at in range(len(node)) if not node.is_deleted(at)))
+                return node.id_at(node.start)
         return 0
 
     def oldest_mark(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
 
 NEVER = -1
 """A consumer's `active_ms` before it was given anything."""
@@ -110,13 +111,15 @@ class Consumer:
 class ConsumerGroup:
     """One group. last_id: up to where it was delivered; entries_read: how many entries that is, or UNKNOWN."""
 
-    __slots__ = ("consumers", "entries_read", "last_id", "pending")
+    __slots__ = ("_by_time", "consumers", "entries_read", "last_id", "pending")
 
     def __init__(self, last_id: int, entries_read: int = UNKNOWN) -> None:
         self.last_id = last_id
         self.entries_read = entries_read
         self.pending = Pending()
         self.consumers: dict[bytes, Consumer] = {}
+        self._by_time: list[tuple[int, int]] | None = None
+        """A heap of the deliveries' times and ids, outdated ones among them; None until somebody claims by time."""
 
     def copy(self) -> ConsumerGroup:
         """An equal group that shares nothing with this one."""
@@ -135,6 +138,8 @@ class ConsumerGroup:
             delivery = Delivery(consumer, time_ms, count)
             self.pending.add(number, delivery)
             consumer.pending.add(number, delivery)
+            if self._by_time is not None:
+                heappush(self._by_time, (time_ms, number))
             return delivery
         if delivery.consumer is not consumer:
             delivery.consumer.pending.remove(number)
@@ -142,7 +147,37 @@ class ConsumerGroup:
             consumer.pending.add(number, delivery)
         delivery.time_ms = time_ms
         delivery.count = count
+        if self._by_time is not None:
+            heappush(self._by_time, (time_ms, number))
         return delivery
+
+    def longest_idle(self, latest_ms: int, count: int, there: Callable[[int], bool]) -> list[int]:
+        """The pending entries that were delivered at `latest_ms` or before, the longest ago first; 0 for no limit.
+
+        there: whether an entry is still in the stream; others do not count. O(log N) each, but for the first time.
+        They are to be assigned anew: the next time they are not found under the time that they had.
+        """
+        found: list[int] = []
+        while (due := self.next_idle(there)) is not None and due[0] <= latest_ms and (not count or len(found) < count):
+            assert self._by_time is not None
+            _, number = heappop(self._by_time)
+            if not found or found[-1] != number:  # one that was assigned twice within a millisecond
+                found.append(number)
+        return found
+
+    def next_idle(self, there: Callable[[int], bool]) -> tuple[int, int] | None:
+        """Time of delivery and id of the entry that has been idle for the longest; None when none is pending."""
+        by_time = self._by_time
+        if by_time is None or len(by_time) > 2 * len(self.pending) + _CHUNK:
+            by_time = self._by_time = [(one.time_ms, number) for number, one in self.pending.entries.items()]
+            heapify(by_time)
+        while by_time:
+            time_ms, number = by_time[0]
+            delivery = self.pending.get(number)
+            if delivery is not None and delivery.time_ms == time_ms and there(number):
+                return by_time[0]
+            heappop(by_time)
+        return None
 
     def release(self, number: int) -> bool:
         """The entry is not pending any more. False when it was not."""

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable
 
 from node.persistence.errors import RdbError
-from node.persistence.listpack import backlen_size, decode, int_entry, text_entry
+from node.persistence.listpack import SHORT_HEADS, SHORT_MAX, SHORT_TAILS, backlen_size, decode, int_entry, text_entry
 from node.types.stream_id import MS_SHIFT, SEQUENCE_MASK
 
 Render = Callable[[int, list[bytes]], bytes]
@@ -22,7 +22,14 @@ Render = Callable[[int, list[bytes]], bytes]
 DELETED = 1
 SAME_FIELDS = 2
 
-_SMALL = [int_entry(number) for number in range(128)]
+_INTS_MAX = 1024
+_INTS = [int_entry(number) for number in range(_INTS_MAX)]
+_HEADS = [b"\x02\x01\x00\x01" + entry for entry in _INTS[:128]]
+"""How an entry begins that has the node's fields, and its millisecond."""
+_SHORT_TAILS = [tail + b"\x04\x01" for tail in SHORT_TAILS]
+"""What stands behind the only value of an entry, by the value's length."""
+_NUMBERS = b":"
+"""Texts behind this one are no numbers."""
 _AROUND = 7
 """Bytes of a listpack beside its elements."""
 _AROUND_SMALL = _AROUND + 4
@@ -76,14 +83,18 @@ class Node:
     or not, starts in `body`.
     """
 
-    __slots__ = ("body", "count", "deleted", "fields", "first", "head", "offsets", "shown")
+    __slots__ = ("body", "count", "deleted", "fields", "first", "head", "next_ms", "offsets", "shown", "start")
 
     def __init__(self, first: int, fields: list[bytes], head: bytes = b"") -> None:
         self.first = first
+        self.next_ms = (first | SEQUENCE_MASK) + 1
+        """The first id of the millisecond after that of `first`."""
         self.fields = fields
         self.head = head or b"%b%b\x00\x01" % (int_entry(len(fields)), b"".join(map(text_entry, fields)))
         self.count = 0
         self.deleted = 0
+        self.start = 0
+        """Index of the first valid entry; that of no entry when there is none."""
         self.body = bytearray()
         self.offsets = array("I")
         self.shown: list[bytes | None] | None = None
@@ -105,7 +116,7 @@ class Node:
     def copy(self) -> Node:
         """An equal node that shares nothing that changes with this one."""
         twin = Node(self.first, self.fields, self.head)
-        twin.count, twin.deleted = self.count, self.deleted
+        twin.count, twin.deleted, twin.start = self.count, self.deleted, self.start
         twin.body, twin.offsets = self.body[:], self.offsets[:]
         return twin
 
@@ -113,22 +124,31 @@ class Node:
 
     def append(self, number: int, fields: list[bytes], values: list[bytes]) -> None:
         """Add an entry behind all others."""
-        first = self.first
         body = self.body
         self.offsets.append(len(body))
-        if number - first < 128 and number >> MS_SHIFT == first >> MS_SHIFT:
-            place = b"\x00\x01" + _SMALL[number - first]
+        place = number - self.first
+        if 0 <= place < 128 and number < self.next_ms:
+            head = _HEADS[place]
         else:
-            ms = _signed((number >> MS_SHIFT) - (first >> MS_SHIFT))
-            place = int_entry(ms) + int_entry(_signed((number & SEQUENCE_MASK) - (first & SEQUENCE_MASK)))
+            first = self.first
+            ms = (number >> MS_SHIFT) - (first >> MS_SHIFT)
+            sequence = (number & SEQUENCE_MASK) - (first & SEQUENCE_MASK)
+            if 0 <= ms < _INTS_MAX and 0 <= sequence < _INTS_MAX:
+                head = b"\x02\x01%b%b" % (_INTS[ms], _INTS[sequence])
+            else:
+                head = b"\x02\x01%b%b" % (int_entry(_signed(ms)), int_entry(_signed(sequence)))
         if fields == self.fields:
             if len(values) == 1:
-                body += b"\x02\x01%b%b\x04\x01" % (place, text_entry(values[0]))
+                value = values[0]
+                if len(value) < SHORT_MAX and value > _NUMBERS:
+                    size = len(value)
+                    body += head + SHORT_HEADS[size] + value + _SHORT_TAILS[size]
+                else:
+                    body += head + text_entry(value) + b"\x04\x01"
             else:
-                text = b"".join(map(text_entry, values))
-                body += b"\x02\x01%b%b%b" % (place, text, int_entry(len(values) + 3))
+                body += b"%b%b%b" % (head, b"".join(map(text_entry, values)), int_entry(len(values) + 3))
         else:
-            parts = [b"\x00\x01", place, int_entry(len(fields))]
+            parts = [b"\x00\x01", head[2:], int_entry(len(fields))]
             for field, value in zip(fields, values, strict=True):
                 parts += (text_entry(field), text_entry(value))
             parts.append(int_entry(len(fields) * 2 + 4))
@@ -144,6 +164,15 @@ class Node:
         self.deleted += 1
         if self.shown is not None:
             self.shown[index] = b""
+        if index == self.start:
+            self._skip_deleted()
+
+    def _skip_deleted(self) -> None:
+        """Each mark is passed once, so that trimming entry by entry is O(1) amortized."""
+        start = self.start
+        while start < len(self.offsets) and self.is_deleted(start):
+            start += 1
+        self.start = start
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -290,6 +319,7 @@ class Node:
             self.offsets.append(start)
             self.deleted += flags & DELETED
         self.count = len(self.offsets) - self.deleted
+        self._skip_deleted()
         if self.count != count or self.deleted != deleted:
             raise RdbError("stream: a node's counters are wrong")
 
