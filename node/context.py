@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from node.blocking import NOT_YET
 from node.errors import WRONG_TYPE, CommandError
+from node.freeing import takes_long
 from node.keyspace import Database, Keys, Value
 from node.registry import Args
 from node.resp import Reply
@@ -171,10 +172,12 @@ class Context:
         return True
 
     def discard(self, key: bytes) -> None:
-        """Remove a key that is there, expired or not, without telling anybody."""
+        """Remove a key that is there, expired or not, without telling anybody. A big value is freed in pieces."""
         if self.database.walkers:
             self._before_change(key)
-        del self.keys[key]
+        value = self.keys.pop(key)
+        if type(value) is not bytes and takes_long(value):
+            self.node.io.free_later([value])
         self.expires.pop(key, None)
 
     def set_deadline(self, key: bytes, deadline_ms: int | None) -> None:

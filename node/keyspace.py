@@ -118,11 +118,11 @@ class Database:
                 return key, value
         return None
 
-    def clear(self) -> list[Keys]:
+    def clear(self) -> list[dict[bytes, Any]]:
         """Drop everything. Returns the dicts that held it, so that the caller decides when to pay for freeing them."""
         for walker in self.walkers:
             walker.before_flush(self)
-        dropped = self.slots
+        dropped: list[dict[bytes, Any]] = [self.expires, *self.slots]
         self.slots = self._empty()
         self.expires = {}
         self._due_fields = []

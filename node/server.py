@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from node.client import Client, Unusual
 from node.config import BY_NAME, Config
 from node.connection import Connection
 from node.errors import CommandError
-from node.keyspace import Keys
+from node.freeing import Remains
 from node.logs import NOTICE
 from node.persistence.loading import LoadError, Loading
 from node.persistence.snapshot_file import remove_leftovers
@@ -38,7 +37,7 @@ from node.transit_links import TransitLinks
 log = logging.getLogger("hashslot")
 
 CRON_S = 0.1
-_FREE_SLICE = 10_000
+_FREE_SLICE = 4000
 _SWEEP_VISITS = 2_000
 _SWEEP_BUDGET_NS = 2_000_000
 
@@ -81,7 +80,7 @@ class Server:
         """Why the data could not be loaded; "" when that did not happen."""
         self._listeners: list[asyncio.Server] = []
         self._link: ReplicaLink | None = None
-        self._to_free: deque[Keys] = deque()
+        self._to_free = Remains()
         self._stopped = asyncio.Event()
         config.on_change("maxclients", self._raise_file_limit)
 
@@ -191,21 +190,14 @@ class Server:
             self._link.close()
             self._link = None
 
-    def free_later(self, dropped: list[Keys]) -> None:
+    def free_later(self, dropped: list[Any]) -> None:
         if not self._to_free:
             self.loop.call_soon(self._free_some)
-        self._to_free.extend(keys for keys in dropped if keys)
+        self._to_free.add(dropped)
 
     def _free_some(self) -> None:
         """Free one slice of what nobody needs any more, and come back for the next."""
-        freed = 0
-        while self._to_free and freed < _FREE_SLICE:
-            keys = self._to_free[0]
-            while keys and freed < _FREE_SLICE:
-                keys.popitem()
-                freed += 1
-            if not keys:
-                self._to_free.popleft()
+        self._to_free.free(_FREE_SLICE)
         if self._to_free:
             self.loop.call_later(0.001, self._free_some)
 

@@ -25,7 +25,7 @@ from node.context import Context, Observer
 from node.errors import CommandError
 from node.executor import Executor
 from node.gate import ReplyGate
-from node.keyspace import Database, ExpirySweep, Keys
+from node.keyspace import Database, ExpirySweep
 from node.notifications import Notifications
 from node.numbers import LLONG_MAX
 from node.persistence.loading import Loading
@@ -73,8 +73,8 @@ class NodeIO(Protocol):
     def stop_following(self) -> None:
         """End the link to the primary, if there is one."""
 
-    def free_later(self, dropped: list[Keys]) -> None:
-        """Free these dicts little by little, without holding the loop."""
+    def free_later(self, dropped: list[Any]) -> None:
+        """Free these dicts of keys, or values, little by little, without holding the loop."""
 
     def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         """End the process in order, once the replies of this loop turn are out."""
@@ -455,4 +455,6 @@ class Node:
             dropped = database.clear()
             if lazily:
                 self.io.free_later(dropped)
+        context = self.context
+        context.point_at(context.database, context.slot)  # so that it no longer holds what was dropped
         return count

@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import compress, count, islice
-from operator import eq
+from operator import eq, ge, le
 from typing import Any
 
 from gossip.ids import RandomSource
@@ -32,10 +32,8 @@ class Order:
     __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "size")
 
     def __init__(self, scores: dict[bytes, float]) -> None:
-        score_of = scores.__getitem__
-        members = sorted(scores, key=score_of)
-        values = array("d", map(score_of, members))
-        _order_equals(members, values, score_of)
+        """O(n) for scores that come in order or, as in a file, from the highest down; else O(n log n)."""
+        members, values = _in_order(scores)
         self.size = len(members)
         starts = range(0, self.size, LOAD) or (0,)
         self._scores = [values[at : at + LOAD] for at in starts]
@@ -43,6 +41,15 @@ class Order:
         self._last_scores = array("d", [block[-1] for block in self._scores if block])
         self._last_members = [block[-1] for block in self._members if block]
         self._tree: list[int] | None = None
+
+    def copy(self) -> Order:
+        """An equal order that shares nothing that changes with this one."""
+        twin = Order({})
+        twin.size = self.size
+        twin._scores = [block[:] for block in self._scores]
+        twin._members = [block[:] for block in self._members]
+        twin._last_scores, twin._last_members = self._last_scores[:], self._last_members[:]
+        return twin
 
     # Changing -----------------------------------------------------------------------------------------------------
 
@@ -298,6 +305,20 @@ class Order:
                 rank -= tree[further - 1]
             step >>= 1
         return at, rank
+
+
+def _in_order(scores: dict[bytes, float]) -> tuple[list[bytes], array[float]]:
+    """Members and scores in order."""
+    score_of = scores.__getitem__
+    members, values = list(scores), array("d", scores.values())
+    if all(map(ge, values, islice(values, 1, None))):
+        members.reverse()
+        values.reverse()
+    elif not all(map(le, values, islice(values, 1, None))):
+        members.sort(key=score_of)
+        values = array("d", map(score_of, members))
+    _order_equals(members, values, score_of)
+    return members, values
 
 
 def _order_equals(members: list[bytes], scores: array[float], score_of: Callable[[bytes], float]) -> None:

@@ -5,9 +5,9 @@ order with a zero byte before, between and behind them, all in one bytes object 
 times that). Looking for a member is one search at the speed of C. A listpack that has a member with a zero byte, and
 whatever is bigger, is a dict that finds scores and an `Order` that knows ranks.
 
-The order is made when somebody first asks for it; a set that grew member by member has it from `_ORDERED_ABOVE` on, so
-that no single request pays for ordering what came one by one. One that was loaded or stored whole is ordered when it is
-first asked for ranks, or changed.
+The order of a small dict is made when somebody first asks for it. Beyond `_ORDERED_ABOVE` it is there always: a set that
+grew has it in time, one that was loaded or stored whole gets it then, where Redis too pays for it. So no request pays for
+what another one put in.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ZSet:
         if listpack:
             made._hold(scores)
         else:
-            made._packed, made._scores = None, scores
+            made._unpack(scores)
         made.skiplist = None
         return made
 
@@ -131,7 +131,14 @@ class ZSet:
                 return
         if not self.skiplist:
             _lose_negative_zeros(scores)
+            self._order = None
+        self._unpack(scores)
+
+    def _unpack(self, scores: dict[bytes, float]) -> None:
+        """Be a dict of these members."""
         self._packed, self._scores = None, scores
+        if len(scores) > _ORDERED_ABOVE and self._order is None:
+            self._order = Order(scores)
 
     def __len__(self) -> int:
         return self._count if self._packed is not None else len(self._scores)
@@ -142,6 +149,8 @@ class ZSet:
         twin._packed, twin._count, twin.skiplist = self._packed, self._count, self.skiplist
         if self._packed is None:
             twin._scores = self._scores.copy()
+            if self._order is not None:
+                twin._order = self._order.copy()
         return twin
 
     @property
@@ -167,8 +176,7 @@ class ZSet:
     def become_skiplist(self) -> None:
         """More is about to come than a listpack takes."""
         if self._packed is not None:
-            self._scores = self.lookup()
-            self._packed = None
+            self._unpack(self.lookup())
         self.skiplist = True
 
     @property
@@ -263,8 +271,7 @@ class ZSet:
                     ):
                         self._put_packed(packed, member, before, score)
                         return
-                    self._scores = self.lookup()
-                    self._packed = None
+                    self._unpack(self.lookup())
                 score = score or 0.0
         scores = self._scores
         scores[member] = score

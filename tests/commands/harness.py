@@ -25,7 +25,7 @@ from node import resp
 from node.client import Client
 from node.config import Config
 from node.errors import CommandError
-from node.keyspace import Database, Keys
+from node.keyspace import Database
 from node.state import Node
 from node.transit import Shipment
 
@@ -47,7 +47,7 @@ class RecordingIO:
     def stop_following(self) -> None:
         self.asked.append(("stop_following",))
 
-    def free_later(self, dropped: list[Keys]) -> None:
+    def free_later(self, dropped: list[Any]) -> None:
         self.asked.append(("free_later", sum(map(len, dropped))))
 
     def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:

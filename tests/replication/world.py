@@ -19,7 +19,6 @@ from node.client import Client
 from node.config import Config
 from node.errors import CommandError
 from node.gate import Deferred
-from node.keyspace import Keys
 from node.protocol import RequestParser
 from node.state import Node
 from node.types.hash import Hash
@@ -161,9 +160,8 @@ class Member:
     def stop_following(self) -> None:
         pass
 
-    def free_later(self, dropped: list[Keys]) -> None:
-        for keys in dropped:
-            keys.clear()
+    def free_later(self, dropped: list[Any]) -> None:
+        dropped.clear()
 
     def shut_down(self, restart: bool = False) -> None:
         raise AssertionError("not asked for")
