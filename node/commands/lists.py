@@ -18,7 +18,8 @@ from node.registry import (
     Group,
     KeySpec,
 )
-from node.resp import NULL_ARRAY, OK, Reply
+from node.repeats import Repeats
+from node.resp import NULL_ARRAY, OK, Reply, Texts
 from node.types.list import List
 
 group = Group("list")
@@ -41,6 +42,11 @@ _RANK_ZERO = (
 _ENDS = {b"LEFT": True, b"RIGHT": False}
 _EVENTS_OF_POP = {True: "lpop", False: "rpop"}
 _EVENTS_OF_PUSH = {True: "lpush", False: "rpush"}
+
+
+_repeats = Repeats()
+_KEPT_MIN, _KEPT_MAX, _KEPT_BYTES_MAX = 8, 1000, 8192
+"""Of how many elements, and of how many bytes together, replies of LRANGE are kept until the list changes."""
 
 
 def end_of(text: bytes) -> bool:
@@ -350,7 +356,17 @@ def lrange(ctx: Context, args: Args) -> Reply:
     size = found.count
     if start < 0:
         start = max(start + size, 0)
-    return found.range(start, min(stop + size if stop < 0 else stop, size - 1))
+    stop = min(stop + size if stop < 0 else stop, size - 1)
+    if not _KEPT_MIN <= stop + 1 - start <= _KEPT_MAX:
+        return Texts(found.range(start, stop))
+    stamp, asked = found.stamp(), (start, stop)
+    kept = _repeats.find(stamp, asked)
+    if kept is None:
+        values = Texts(found.range(start, stop))
+        if sum(map(len, values)) > _KEPT_BYTES_MAX:
+            return values
+        kept = _repeats.keep(stamp, asked, values)
+    return kept
 
 
 @group.command(

@@ -1,8 +1,12 @@
-"""The nodes of a list: what they hold, what that would take as a listpack, and when one is full (`quicklist.c`)."""
+"""The nodes of a list: what they hold, what that would take as a listpack, and when one is full (`quicklist.c`).
+
+A block is open, a list of its elements, or sealed: all of them in one bytes object, in which each takes a byte more than
+it has (as an object of its own, 40). What is looked for in a sealed block is found without opening it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from node.numbers import parse_int
@@ -81,21 +85,77 @@ def _integer_size(number: int) -> int:
     return 10
 
 
-class Block(list[bytes]):
-    """Some neighbouring elements. size: their bytes as a listpack, or PLAIN."""
+class Block:
+    """Some neighbouring elements. size: their bytes as a listpack, or PLAIN.
 
-    __slots__ = ("size",)
+    items: the elements of an open block, None for a sealed one; packed: those of a sealed one, as `packed_form` has them.
+    """
+
+    __slots__ = ("_count", "items", "packed", "size")
 
     def __init__(self, elements: Iterable[bytes] = (), size: int = 0) -> None:
-        super().__init__(elements)
-        self.size = size or LISTPACK_OVERHEAD + sum(map(entry_size, self))
+        self.items: list[bytes] | None = list(elements)
+        self.packed = b""
+        self._count = 0
+        self.size = size or LISTPACK_OVERHEAD + sum(map(entry_size, self.items))
+
+    def __len__(self) -> int:
+        items = self.items
+        return self._count if items is None else len(items)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.elements())
+
+    def elements(self) -> list[bytes]:
+        """All elements, not to be changed."""
+        items = self.items
+        return self.packed[1:-1].split(b"\0") if items is None else items
+
+    def opened(self) -> list[bytes]:
+        """The elements of this block, open from now on, to be changed. `size` is the caller's to change with them."""
+        items = self.items
+        if items is None:
+            items = self.items = self.elements()
+            self.packed = b""
+        return items
+
+    def seal(self) -> None:
+        """Take little memory, if the elements allow it."""
+        items = self.items
+        if items and self.size != PLAIN:
+            packed = b"\0".join((b"", *items, b""))
+            if packed.count(b"\0") == len(items) + 1:
+                self.packed, self._count, self.items = packed, len(items), None
 
     def copy(self) -> Block:
-        return Block(self, self.size)
+        twin = Block(self.items or (), self.size)
+        if self.items is None:
+            twin.packed, twin._count, twin.items = self.packed, self._count, None
+        return twin
+
+    def __contains__(self, element: bytes) -> bool:
+        items = self.items
+        if items is not None:
+            return element in items
+        return b"\0" not in element and b"\0%b\0" % element in self.packed
+
+    def part(self, start: int, stop: int) -> list[bytes]:
+        """The elements from index `start` to before `stop`, in a list of the caller's own."""
+        items = self.items
+        if items is not None:
+            return items[start:stop]
+        return packed_part(self.packed, self._count, start, min(stop, self._count))
 
     def has_room(self, element: bytes, fill: int) -> bool:
         """Whether Redis would put one more element into this node."""
         return not exceeds(fill, self.size + len(element) + ESTIMATE, len(self) + 1)
+
+
+def packed_part(packed: bytes, count: int, start: int, stop: int) -> list[bytes]:
+    """The elements from index `start` to before `stop` of a packed form with `count` elements; start is before stop."""
+    if stop <= count >> 1:
+        return packed.split(b"\0", stop + 1)[start + 1 : stop + 1]
+    return packed.rsplit(b"\0", count + 1 - start)[1 : stop - count - 1]
 
 
 def packed_form(elements: list[bytes]) -> bytes | None:

@@ -3,7 +3,8 @@
 A list that Redis would hold as one listpack is packed: a zero byte, then each element with a zero byte behind it, in
 one bytes object (a Python object for each element would take three times that). A list with a zero byte in an element,
 or above some kilobytes, is one block. Everything longer is a list of blocks: both ends change in O(1), a place in the
-middle is found by bisection over the blocks, and what is inserted or removed there moves one block.
+middle is found by bisection over the blocks, and what is inserted or removed there moves one block. Blocks that are not
+near an end are sealed, all but the one that was changed last.
 
 Where blocks begin and end, and when a list is a listpack or a quicklist, follows `quicklist.c` and `t_list.c` of Redis
 7.2, so that OBJECT ENCODING is the same and the bytes of DUMP are.
@@ -28,10 +29,13 @@ from node.types.blocks import (
     exceeds,
     node_limits,
     packed_form,
+    packed_part,
     remove_from,
 )
 
 _EMPTY_PACK = b"\0"
+_OPEN = 2
+"""How many blocks stay open at either end: so none is sealed and opened again by pushing and popping around its edge."""
 
 
 class List:
@@ -42,7 +46,7 @@ class List:
     and is to be put in the form that the settings ask for before it changes.
     """
 
-    __slots__ = ("_ends", "blocks", "count", "fill", "loaded", "packed", "size")
+    __slots__ = ("_changed", "_ends", "_stamp", "blocks", "count", "fill", "loaded", "packed", "size")
 
     def __init__(self) -> None:
         self.packed: bytes | None = _EMPTY_PACK
@@ -52,6 +56,9 @@ class List:
         self.fill: int | None = None
         self.loaded = False
         self._ends: list[int] | None = None
+        self._changed: Block | None = None
+        """The block away from the ends that was opened last."""
+        self._stamp: bytes | None = None
 
     @staticmethod
     def from_nodes(nodes: list[Block], *, stays_quicklist: bool = False) -> List:
@@ -61,6 +68,8 @@ class List:
         made.loaded = True
         made.packed = None
         made.blocks = nodes
+        for node in nodes[_OPEN:-_OPEN]:
+            node.seal()
         if len(nodes) == 1 and nodes[0].size != PLAIN and not stays_quicklist:
             made._become_listpack()
         else:
@@ -72,6 +81,14 @@ class List:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.elements()) if self.packed is not None else chain.from_iterable(self.blocks)
+
+    def stamp(self) -> bytes:
+        """An object that is the same for as long as the elements are."""
+        if self.packed is not None:
+            return self.packed
+        if self._stamp is None:
+            self._stamp = b"%d" % id(self)
+        return self._stamp
 
     def elements(self) -> list[bytes]:
         """All elements from head to tail, in a list of the caller's own."""
@@ -122,7 +139,7 @@ class List:
     def _become_quicklist(self, fill: int) -> None:
         if self.packed is not None:
             self.blocks = [Block(self.elements(), self.size)] if self.count else []
-            self.packed = None
+            self.packed = self._stamp = None
         else:
             self.blocks[0].size = self.size
         self.fill = fill
@@ -131,8 +148,8 @@ class List:
         block = self.blocks[0]
         self.fill = None
         self.size = block.size
-        self.packed = packed_form(block)
-        self._ends = None
+        self.packed = packed_form(block.opened())
+        self._ends = self._changed = self._stamp = None
         if self.packed is not None:
             self.blocks = _NO_BLOCKS
 
@@ -146,12 +163,13 @@ class List:
 
     def _edited(self) -> list[bytes]:
         """The elements of a listpack, to be changed and given to `_keep`."""
-        return self.elements() if self.packed is not None else self.blocks[0]
+        return self.elements() if self.packed is not None else self.blocks[0].opened()
 
     def _keep(self, elements: list[bytes], grown: int) -> None:
         """Be a listpack of these elements, which take so many bytes more than the list did."""
         self.count = len(elements)
         self.size += grown
+        self._stamp = None
         if self.packed is not None:
             self.packed = packed_form(elements)
             if self.packed is None:
@@ -167,29 +185,49 @@ class List:
         if fill is None:
             self._push_small(values, head)
             return
-        self._ends = None
+        self._ends = self._stamp = None
         self.count += len(values)
-        blocks = self.blocks
         size_max, count_max = ROOM[fill]
-        block = blocks[0 if head else -1] if blocks else None
+        block = self.blocks[0 if head else -1] if self.blocks else self._begin(head)
+        items = block.items or block.opened()
         for value in values:
             size = len(value)
-            if block is None or block.size + size + ESTIMATE > size_max or len(block) >= count_max:
-                block = Block(size=LISTPACK_OVERHEAD)
-                blocks.insert(0 if head else len(blocks), block)
+            if items and (block.size + size + ESTIMATE > size_max or len(items) >= count_max):
+                block = self._begin(head)
+                items = block.opened()
             if head:
-                block.insert(0, value)
+                items.insert(0, value)
             else:
-                block.append(value)
+                items.append(value)
             # the usual text, for which a call would cost more than all the rest
             block.size += size + 2 if size < 64 and value >= ABOVE_INTEGERS else entry_size(value)
+
+    def _begin(self, head: bool) -> Block:
+        """A new block at an end; one that is no longer near it is sealed."""
+        block = Block(size=LISTPACK_OVERHEAD)
+        blocks = self.blocks
+        blocks.insert(0 if head else len(blocks), block)
+        if len(blocks) > 2 * _OPEN:
+            blocks[_OPEN if head else -1 - _OPEN].seal()
+        return block
+
+    def _open_at(self, at: int) -> list[bytes]:
+        """The elements of a block, to be changed; the one that was opened before it is sealed."""
+        block = self.blocks[at]
+        before = self._changed
+        if before is not block and _OPEN <= at < len(self.blocks) - _OPEN:
+            if before is not None:
+                before.seal()
+            self._changed = block
+        return block.opened()
 
     def _push_small(self, values: list[bytes], head: bool) -> None:
         packed = self.packed
         self.count += len(values)
         self.size += entry_size(values[0]) if len(values) == 1 else sum(map(entry_size, values))
         if packed is None:
-            block = self.blocks[0]
+            self._stamp = None
+            block = self.blocks[0].opened()
             if head:
                 block[:0] = values[::-1]
             else:
@@ -222,17 +260,21 @@ class List:
                 self.packed = packed[: at + 1]
             self.size -= entry_size(value)
             return value
-        blocks = self.blocks
-        block = blocks[0 if head else -1]
-        value = block.pop(0 if head else -1)
+        at = 0 if head else -1
+        block = self.blocks[at]
+        items = block.items or block.opened()
+        value = items.pop(at)
+        self._stamp = None
+        size = len(value)
+        size = size + 2 if size < 64 and value >= ABOVE_INTEGERS else entry_size(value)
         if self.fill is None:
-            self.size -= entry_size(value)
+            self.size -= size
             return value
         self._ends = None
-        if block:
-            block.size -= entry_size(value)
+        if items:
+            block.size -= size
         else:
-            del blocks[0 if head else -1]
+            del self.blocks[at]
         return value
 
     def pop_many(self, count: int, head: bool, limits: ListLimits) -> list[bytes]:
@@ -264,7 +306,7 @@ class List:
             del elements[part]
             self._keep(elements, -shrunk)
             return
-        self._ends = None
+        self._ends = self._stamp = None
         self.count -= count
         blocks = self.blocks
         whole = 0
@@ -276,9 +318,10 @@ class List:
         del blocks[slice(0, whole) if head else slice(len(blocks) - whole, None)]
         if count:
             block = blocks[0 if head else -1]
-            part = slice(0, count) if head else slice(len(block) - count, None)
-            block.size -= sum(map(entry_size, block[part]))
-            del block[part]
+            items = block.opened()
+            part = slice(0, count) if head else slice(len(items) - count, None)
+            block.size -= sum(map(entry_size, items[part]))
+            del items[part]
 
     # Anywhere -----------------------------------------------------------------------------------------------------
 
@@ -301,7 +344,8 @@ class List:
         if self.packed is not None:
             return self.range(index, index)[0]
         at, offset = self._locate(index)
-        return self.blocks[at][offset]
+        block = self.blocks[at]
+        return block.part(offset, offset + 1)[0] if block.items is None else block.items[offset]
 
     def range(self, start: int, stop: int) -> list[bytes]:
         """The elements from `start` to `stop`, both included and in 0 to count - 1; [] when stop is before start."""
@@ -309,19 +353,16 @@ class List:
             return []
         packed = self.packed
         if packed is not None:
-            if stop < self.count >> 1:
-                return packed.split(b"\0", stop + 2)[start + 1 : stop + 2]
-            behind = self.count - stop
-            return packed.rsplit(b"\0", self.count + 1 - start)[1 : -behind]
+            return packed_part(packed, self.count, start, stop + 1)
         at, offset = self._locate(start)
         blocks = self.blocks
         wanted = stop + 1 - start
-        found = blocks[at][offset : offset + wanted]
+        found = blocks[at].part(offset, offset + wanted)
         while len(found) < wanted:
             at += 1
             block = blocks[at]
             missing = wanted - len(found)
-            found += block if len(block) <= missing else block[:missing]
+            found += block.elements() if len(block) <= missing else block.part(0, missing)
         return found
 
     def replace(self, index: int, value: bytes, limits: ListLimits) -> None:
@@ -332,13 +373,15 @@ class List:
             elements[index] = value
             self._keep(elements, grown)
             return
+        self._stamp = None
         at, offset = self._locate(index)
         block = self.blocks[at]
         if block.size == PLAIN:
             self.blocks[at] = Block([value])
         else:
-            block.size += entry_size(value) - entry_size(block[offset])
-            block[offset] = value
+            items = self._open_at(at)
+            block.size += entry_size(value) - entry_size(items[offset])
+            items[offset] = value
         self.shrink(limits)
 
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
@@ -353,8 +396,8 @@ class List:
         for at, block in enumerate(self.blocks):
             if pivot in block:
                 self.count += 1
-                self._ends = None
-                self._insert_at(at, block.index(pivot), value, after)
+                self._ends = self._stamp = None
+                self._insert_at(at, self._open_at(at).index(pivot), value, after)
                 return True
         return False
 
@@ -362,24 +405,25 @@ class List:
         """Insert beside a place in a block: `_quicklistInsert`."""
         blocks = self.blocks
         block = blocks[at]
+        items = block.opened()
         fill = self.fill
         assert fill is not None
         size = entry_size(value)
         if block.has_room(value, fill):
-            block.insert(offset + after, value)
+            items.insert(offset + after, value)
             block.size += size
             return
         at_edge = offset == (len(block) - 1 if after else 0)
         beside = at + 1 if after else at - 1
         if at_edge and 0 <= beside < len(blocks) and blocks[beside].has_room(value, fill):
-            blocks[beside].insert(0 if after else len(blocks[beside]), value)
+            self._open_at(beside).insert(0 if after else len(blocks[beside]), value)
             blocks[beside].size += size
         elif at_edge:
             blocks.insert(at + after, Block([value]))
         else:
             part = slice(offset + 1, None) if after else slice(0, offset)
-            moved = block[part]
-            del block[part]
+            moved = items[part]
+            del items[part]
             made = Block([value, *moved] if after else [*moved, value])
             block.size -= made.size - size - LISTPACK_OVERHEAD
             blocks.insert(at + after, made)
@@ -404,7 +448,7 @@ class List:
         size = one.size + other.size - LISTPACK_OVERHEAD
         if PLAIN in (one.size, other.size) or exceeds(self.fill, size, len(one) + len(other)):
             return False
-        one += other
+        self._open_at(at).extend(other.elements())
         one.size = size
         del blocks[at + 1]
         return True
@@ -426,15 +470,15 @@ class List:
         for at in places:
             block = self.blocks[at]
             if value in block:
-                removed = remove_from(block, value, left - gone, count < 0)
+                removed = remove_from(self._open_at(at), value, left - gone, count < 0)
                 block.size -= removed * size
                 gone += removed
                 if gone == left:
                     break
         if gone:
-            self.blocks[:] = [block for block in self.blocks if block]
+            self.blocks[:] = [block for block in self.blocks if len(block)]
             self.count -= gone
-            self._ends = None
+            self._ends = self._stamp = None
             self.shrink(limits)
         return gone
 
@@ -451,16 +495,17 @@ class List:
         return found[skipped:]
 
     def _matches(self, value: bytes, backwards: bool, looked_at: int) -> Iterator[int]:
-        blocks: list[list[bytes]] = [self.elements()] if self.packed is not None else list(self.blocks)
+        blocks: list[Block] = self.nodes()
         if backwards:
             base = self.count
             for block in reversed(blocks):
                 base -= len(block)
                 if value in block:
-                    for at in range(len(block) - 1, -1, -1):
+                    elements = block.elements()
+                    for at in range(len(elements) - 1, -1, -1):
                         if self.count - base - at > looked_at:
                             return
-                        if block[at] == value:
+                        if elements[at] == value:
                             yield base + at
                 if self.count - base >= looked_at:
                     return

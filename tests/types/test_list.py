@@ -32,7 +32,7 @@ def check(value: List) -> list[bytes]:
         assert value.fill is None
         assert value.blocks == []
     elif value.fill is not None:
-        assert all(value.blocks)
+        assert all(map(len, value.blocks))
         for block in value.blocks:
             assert block.size == LISTPACK_OVERHEAD + sum(map(entry_size, block))
     if value.fill is None:

@@ -59,7 +59,7 @@ def load_elements(cursor: Cursor) -> List:
         element = cursor.string()
         if not nodes or not nodes[-1].has_room(element, _USUAL_FILL):
             nodes.append(Block(size=LISTPACK_OVERHEAD))
-        nodes[-1].append(element)
+        nodes[-1].opened().append(element)
         nodes[-1].size += entry_size(element)
         half.left -= 1
         cursor.commit()
@@ -106,7 +106,7 @@ def _listpack_node(cursor: Cursor) -> Block | None:
 
 def _node(block: Block, compress: bool) -> bytes:
     if block.size == PLAIN:
-        return b"\x01" + encode_string(block[0], compress)
+        return b"\x01" + encode_string(block.elements()[0], compress)
     return b"\x02" + encode_string(listpack.encode(block), compress)
 
 
