@@ -63,6 +63,17 @@ def problems(picture: Picture, keys: Keys | None = None) -> list[Problem]:
     return sorted(found, key=lambda one: one.severity is not Severity.ERROR)
 
 
+_IN_THE_WAY = {"uncovered", "two-owners", "disagreement", "open", "strangers", "failed", "down"}
+
+
+def in_the_way(picture: Picture) -> list[Problem]:
+    """What has to be put right before slots or nodes may move. A replica that is down is not."""
+    return [
+        one for one in problems(picture)
+        if one.kind in _IN_THE_WAY or (one.kind == "unreachable" and any(picture.slots.get(node) for node in one.nodes))
+    ]
+
+
 def has_errors(found: Iterable[Problem]) -> bool:
     """Whether one of them is an error."""
     return any(one.severity is Severity.ERROR for one in found)
@@ -75,10 +86,16 @@ def _unreachable(picture: Picture) -> Iterator[Problem]:
     for one in picture.members.values():
         if not one.reachable:
             owned = len(picture.slots.get(one.id, ()))
-            advice = (
-                f"start it again, or wait for a failover: it owns {owned:,} slots" if owned
-                else "start it again, or if it is gone for good: `forget`"
-            )
+            awake = any(replica.reachable for replica in picture.replicas(one.id))
+            if not owned:
+                advice = "start it again, or if it is gone for good: `forget`"
+            elif awake:
+                advice = f"it owns {owned:,} slots: a replica should take over, else CLUSTER FAILOVER TAKEOVER there"
+            else:
+                advice = (
+                    f"it owns {owned:,} slots and has no replica that answers: start it again, or give its keys up with "
+                    "`fix --fix-with-unreachable-primaries`"
+                )
             yield Problem("unreachable", f"{one.name} {one.id[:8]}: {one.trouble}", advice, nodes=(one.id,))
 
 
@@ -104,7 +121,7 @@ def _strangers(picture: Picture) -> Iterator[Problem]:
 
 
 def _down(picture: Picture) -> Iterator[Problem]:
-    down = [one for one in picture.reachable if one.state == "fail"]
+    down = sorted((one for one in picture.reachable if one.state == "fail"), key=lambda one: one.name)
     if down:
         names = ", ".join(one.name for one in down)
         yield Problem(

@@ -3,7 +3,8 @@
 The rules, in the order in which they are tried:
 - Nobody owns the slot: whoever has most of its keys gets it; without keys who had it open, else the primaries with the
   fewest slots.
-- Its owner moves it to a node that expects it: the move is completed. What the source has of a key is newer.
+- Its owner moves it to a node that expects it, and keys have arrived there: the move is completed. What the source has of
+  a key is newer. As long as none has arrived the move is undone, for there may be a reason.
 - Several claim it: the greatest config epoch wins, as it would by gossip, but the others' keys are moved first.
 - In all other cases the owner keeps it, gets what others hold of its keys, and the open ends are closed.
 """
@@ -36,6 +37,7 @@ class Repair:
     opened: tuple[NodeId, ...]
     contested: bool
     why: str
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class _Planner:
         if owner is not None and owner not in self._views and not self._unreachable_too:
             self._left[owner].append(slot)
             return
-        if owner is None or owner not in self._views:
+        lost = owner is None or owner not in self._views
+        if owner is None or lost:
             if not self._views:
                 self._left[None].append(slot)
                 return
@@ -140,7 +143,7 @@ class _Planner:
             return
         if not why:
             why = "open" if opened else "stray keys" if movers else "nodes disagree"
-        self._groups[Repair((), home, movers, owner, opened, contested, why)].append(slot)
+        self._groups[Repair((), home, movers, owner, opened, contested, why, lost)].append(slot)
 
     def _adopt(self, slot: int, holders: list[NodeId], opened: tuple[NodeId, ...]) -> NodeId | None:
         if holders:
@@ -153,7 +156,9 @@ class _Planner:
     ) -> tuple[NodeId, str, bool]:
         target = self._views[owner].migrating.get(slot)
         if target in self._views and self._views[target].importing.get(slot) == owner:
-            return target, "half moved", False
+            if self._keys.get(target, {}).get(slot):
+                return target, "half moved", False
+            return owner, "nothing moved yet", False
         contested = len(claims) > 1
         return owner, "several owners" if contested else "", contested
 
@@ -167,10 +172,12 @@ class _Planner:
                 more = count - load[node]
                 if more:
                     why = _why_adopted(owner)
-                    self._groups[Repair((), node, (), owner, (), True, why)] += slots[given : given + more]
+                    self._groups[Repair((), node, (), owner, (), True, why, True)] += slots[given : given + more]
                     given += more
             load = counts
-        return [replace(repair, slots=tuple(sorted(slots))) for repair, slots in self._groups.items()]
+        found = [replace(repair, slots=tuple(sorted(slots))) for repair, slots in self._groups.items()]
+        # A cluster that is down takes no MIGRATE: first all slots get an owner, and what needs no keys moved is done.
+        return sorted(found, key=lambda repair: (not repair.adopted, bool(repair.movers)))
 
     def refusals(self) -> list[str]:
         """A line for each node whose slots are left alone."""

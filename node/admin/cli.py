@@ -68,7 +68,7 @@ def info(access: Access, entry: Host, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @CLUSTER
 def check(access: Access, entry: Host, strays: bool, wait: float, as_json: bool) -> None:
-    """Tell what is wrong with the cluster; exit status 1 if something is.
+    """Tell what is wrong; exit status 1 if something is.
 
     All nodes are asked: whether every slot has one owner and all agree who, slots left open by a reshard, nodes that are
     down or do not know each other, replicas without a link, epochs.
@@ -173,7 +173,7 @@ def reshard(
 
 @command(cluster, "rebalance")
 @click.option(
-    "--weight", "weights", multiple=True, metavar="NODE=W", help="Its part in proportion; repeatable. 1 unless given; 0 empties."
+    "--weight", "weights", multiple=True, metavar="NODE=W", help="Its part in proportion, else 1; 0 empties it. Repeatable."
 )
 @click.option(
     "--threshold", type=click.FloatRange(0), default=2.0, show_default=True, help="Percent off that are left alone."
@@ -187,7 +187,9 @@ def reshard(
 def rebalance(
     access: Access, entry: Host, weights: tuple[str, ...], threshold: float, use_empty: bool, **how: Any
 ) -> None:
-    """Give every primary its part of the slots, moving as few as possible.
+    """Spread the slots evenly, or by weights.
+
+    As few slots as possible move, none twice.
 
     \b
       hashslot cluster rebalance 127.0.0.1:7000
@@ -227,7 +229,7 @@ def rebalance(
 @PLAN_OPTIONS
 @CLUSTER
 def fix(access: Access, entry: Host, yes: bool, dry_run: bool, **how: Any) -> None:
-    """Put right what `check` finds, as far as slots and knowing each other go.
+    """Put right what `check` finds wrong with slots.
 
     Slots without an owner go to whoever holds their keys; moves that broke off are completed; keys outside their owner are
     brought home; nodes that do not know each other meet. Nothing is deleted, unless --on-conflict says which value loses.
@@ -250,8 +252,9 @@ def fix(access: Access, entry: Host, yes: bool, dry_run: bool, **how: Any) -> No
 @PLAN_OPTIONS
 @click.argument("nodes", nargs=-1, required=True, metavar="HOST:PORT...", callback=to_hosts)
 def create(access: Access, nodes: tuple[Host, ...], replicas: int, allow_few: bool, yes: bool, dry_run: bool) -> None:
-    """Make a cluster of running, empty nodes (started with cluster-enabled yes).
+    """Make a cluster of running, empty nodes.
 
+    They were started with `cluster-enabled yes` and know nobody. Less than three primaries need --allow-few.
     Nodes of one host become different shards as far as that is possible, and primaries are spread over the hosts.
 
     \b
@@ -281,7 +284,7 @@ def create(access: Access, nodes: tuple[Host, ...], replicas: int, allow_few: bo
 def add_node(
     access: Access, new: Host, entry: Host, replica_of: str | None, replica: bool, yes: bool, dry_run: bool
 ) -> None:
-    """Let an empty node join, as a primary without slots or as a replica.
+    """Let an empty node join, as primary or replica.
 
     \b
       hashslot cluster add-node 127.0.0.1:7006 127.0.0.1:7000
@@ -334,7 +337,9 @@ def forget(access: Access, entry: Host, node: str, yes: bool, dry_run: bool) -> 
 @CLUSTER
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGUMENT]...")
 def call(access: Access, entry: Host, only: str | None, words: tuple[str, ...]) -> None:
-    """Run a command on all nodes; options go before CLUSTER. Exit status 1 when one refuses or does not answer.
+    """Run a command on all nodes.
+
+    Options go before CLUSTER. Exit status 1 when a node refuses or does not answer.
 
     \b
       hashslot cluster call 127.0.0.1:7000 CONFIG GET maxmemory
@@ -342,6 +347,8 @@ def call(access: Access, entry: Host, only: str | None, words: tuple[str, ...]) 
     """
     from node.admin.calling import call_all
 
+    if words[0].startswith("-"):
+        raise click.UsageError("options of `call` go before CLUSTER: what follows it is the command")
     if not call_all(entry, access, words, only):
         sys.exit(1)
 
@@ -350,7 +357,9 @@ def call(access: Access, entry: Host, only: str | None, words: tuple[str, ...]) 
 @CLUSTER
 @click.argument("milliseconds", type=click.IntRange(100))
 def set_timeout(access: Access, entry: Host, milliseconds: int) -> None:
-    """Set cluster-node-timeout on all nodes, and in their configuration files where they have one.
+    """Set cluster-node-timeout on all nodes.
+
+    In their configuration files too, where they have one.
 
     \b
       hashslot cluster set-timeout 127.0.0.1:7000 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cluster.admin.checks import has_errors, problems
+from cluster.admin.checks import in_the_way
 from cluster.admin.moves import Move, MoveError
 from cluster.admin.picture import Member, Picture
 from cluster.slots import SlotError, parse_slot
@@ -28,9 +28,11 @@ def moving_of(method: str, pipeline: int, migrate_timeout: float, replace: bool)
 def check_sound(cluster: Cluster) -> None:
     """AdminError unless slots may move: nothing must be wrong before. What gossip can settle gets a moment to."""
     cluster.settle()
-    found = problems(cluster.picture)
-    if has_errors(found):
-        raise AdminError(f"the cluster is not sound: {found[0].text}. `hashslot cluster fix {cluster.entry}` first")
+    found = in_the_way(cluster.picture)
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        next_step = f"`hashslot cluster check {cluster.entry}` says what to do, `fix` does what can be done"
+        raise AdminError(f"the cluster is not sound: {found[0].text}{more}. {next_step}")
 
 
 def primary_of(picture: Picture, name: str) -> Member:

@@ -140,6 +140,8 @@ class KeyMover:
             return f"{between}: {server} does not read what the source writes; move slots to servers as new as the source"
         if "NOAUTH" in text or "WRONGPASS" in text:
             return f"{between}: the target wants another password than the one given here"
+        if "CLUSTERDOWN" in text:
+            return f"{between} while the cluster is down: slots without a living owner come first"
         if "IOERR" in text:
             host = self._cluster.picture.members[target].seen.host
             return f"{between}: {text} (the source must reach {host}; --migrate-timeout may help)"

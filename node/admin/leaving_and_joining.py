@@ -40,12 +40,13 @@ def leave(entry: Host, access: Access, node: str, *, evacuate: bool, yes: bool, 
         member = running.picture.find(node)
         membership.check_leaving(running, member, evacuate=evacuate)
         owned = member.is_primary and running.picture.slots.get(member.id)
+        if owned:
+            jobs.check_sound(running)
         for one in running.picture.replicas(member.id):
             primary = membership.choose_primary(running.picture, besides=member.id)
             show.say(f"{one.name}, its replica, follows {primary.name} then, unless that has more replicas by then.")
         show.say(f"{member.name} {member.id[:8]} leaves the cluster and is reset.")
         if owned:
-            jobs.check_sound(running)
             moves = evacuation(running.picture.slots, member.id)
             if not jobs.carry_out(running, moves, jobs.moving_of(
                 how["method"], how["pipeline"], how["migrate_timeout"], how["replace"]

@@ -117,8 +117,11 @@ class Mover:
                 self._hand_over(move, batch)
             except (AdminError, KeyboardInterrupt) as error:
                 how = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                left = self._undo(move, batch)
+                if not left:
+                    raise AdminError(f"{how}. No slot is left open") from None
                 next_step = f"`hashslot cluster fix {self._cluster.entry}` completes it"
-                raise AdminError(f"{how}. Left open, at most: {shown_slots(batch)}; {next_step}") from None
+                raise AdminError(f"{how}. Left open, at most: {shown_slots(left)}; {next_step}") from None
             self._progress.moved(len(batch), 0)
 
     def _open(self, move: Move, slots: Sequence[int]) -> None:
@@ -136,6 +139,21 @@ class Mover:
         self._setslot(move.target, slots, "NODE", move.target)
         self._setslot(move.source, slots, "NODE", move.target)
         tell_owner(self._cluster, slots, move.target, {move.source, move.target})
+
+    def _undo(self, move: Move, slots: Sequence[int]) -> list[int]:
+        """Close those slots again of which nothing has arrived at the target. Those that may still be open."""
+        counting = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        target = self._cluster.link(move.target)
+        try:
+            empty = [slot for slot, count in zip(slots, target.ask_many(counting), strict=True) if count == 0]
+            self._setslot(move.source, empty, "STABLE")
+            # A client that the source sent to the target may have written there before that.
+            filled = [slot for slot, count in zip(slots, target.ask_many(counting), strict=True) if count != 0]
+            self._setslot(move.source, [slot for slot in filled if slot in empty], "MIGRATING", move.target)
+            self._setslot(move.target, [slot for slot in empty if slot not in filled], "STABLE")
+        except AdminError:
+            return list(slots)
+        return filled
 
     # Atomic, Valkey's way -----------------------------------------------------------------------------------------
 

@@ -57,9 +57,13 @@ def command(group: click.Group, name: str, **facts: Any) -> Callable[[Callable[.
             access = _access(given)
             _in_order(name, lambda: function(access, **given))
 
-        wrapped: Callable[..., Any] = run
+        # Below the command's own options in its help: click lists what was declared last first.
+        own = getattr(function, "__click_params__", [])
+        wrapped: Any = run
+        wrapped.__click_params__ = []
         for option in reversed(_ACCESS_OPTIONS):
             wrapped = option(wrapped)
+        wrapped.__click_params__ += own
         return group.command(name, **facts)(wrapped)
 
     return declare

@@ -18,6 +18,8 @@ from node.admin.keys import KeyMover, OnConflict, Transfer
 from node.admin.link import AdminError, Refusal, Word
 from node.admin.moving import BATCH, Progress, tell_owner
 
+_SETTLE_S = 10.0
+
 
 def introduce(cluster: Cluster, meetings: Sequence[Meeting]) -> None:
     """Make these nodes meet, and wait until they know each other. AdminError."""
@@ -53,22 +55,50 @@ class Repairer:
 
     def run(self, repairs: Sequence[Repair]) -> None:
         """Return when all slots have the home that was planned. AdminError, Interrupted."""
+        adopted = [repair for repair in repairs if repair.adopted]
+        for repair in adopted:
+            self._batches(repair, self._adopt)
+        if adopted:
+            self._cluster.refresh()
+            self._cluster.settle(_SETTLE_S)  # MIGRATE is refused as long as nodes hold the cluster for down.
         for repair in repairs:
-            for start in range(0, len(repair.slots), BATCH):
-                if self._interrupt.asked:
-                    raise Interrupted("stopped between two steps; run `fix` again to go on")
-                batch = repair.slots[start : start + BATCH]
-                try:
-                    self._gather_keys(repair, batch)
-                    self._settle_owner(repair, batch)
-                except (AdminError, KeyboardInterrupt) as error:
-                    how = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
-                    left = f"Not done yet: {shown_slots(batch)} and what came after; run `fix` again"
-                    raise AdminError(f"{how}. {left}") from None
-                self._progress.moved(len(batch), 0)
+            if repair.movers or not repair.adopted:
+                self._batches(repair, self._repair)
             if repair.contested:
                 # Louder than any claim that is still on its way: a config epoch that nobody has yet.
                 self._cluster.ask(repair.home, "CLUSTER", "BUMPEPOCH")
+
+    def _batches(self, repair: Repair, do: Callable[[Repair, Sequence[int]], None]) -> None:
+        for start in range(0, len(repair.slots), BATCH):
+            if self._interrupt.asked:
+                raise Interrupted("stopped between two steps; run `fix` again to go on")
+            batch = repair.slots[start : start + BATCH]
+            try:
+                do(repair, batch)
+            except (AdminError, KeyboardInterrupt) as error:
+                how = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+                left = f"Not done yet: {shown_slots(batch)} and what came after; run `fix` again"
+                raise AdminError(f"{how}. {left}") from None
+
+    def _adopt(self, repair: Repair, slots: Sequence[int]) -> None:
+        """Give slots that nobody had a home."""
+        for mover in repair.movers:
+            # Importing, it keeps its keys of slots of which it will hear that somebody else owns them.
+            _, foreign = self._owned(mover, slots)
+            _raise_first(self._each(mover, foreign, "IMPORTING", repair.home))
+        self._settle_home(repair, slots)
+        tell_owner(self._cluster, slots, repair.home, {repair.home})
+        if not repair.movers:
+            self._close(repair, slots)
+            self._progress.moved(len(slots), 0)
+
+    def _repair(self, repair: Repair, slots: Sequence[int]) -> None:
+        self._gather_keys(repair, slots)
+        self._settle_home(repair, slots)
+        # NODE before STABLE: a source that is only closed would take writes again that nobody moves.
+        tell_owner(self._cluster, slots, repair.home, {repair.home})
+        self._close(repair, slots)
+        self._progress.moved(len(slots), 0)
 
     def _owned(self, node: NodeId, slots: Sequence[int]) -> tuple[list[int], list[int]]:
         """Those of the slots that the node holds for its own, and the others."""
@@ -104,19 +134,20 @@ class Repairer:
         finally:
             keys.close()
 
-    def _settle_owner(self, repair: Repair, slots: Sequence[int]) -> None:
+    def _settle_home(self, repair: Repair, slots: Sequence[int]) -> None:
         home = repair.home
         view = self._cluster.picture.members[home].view
         assert view is not None
-        # NODE at an importing home closes the slot and takes a new epoch; everything else that is open is closed before.
+        # NODE at an importing home closes the slot and takes a new epoch; what is open in other ways is closed by STABLE.
         migrating = [slot for slot in slots if slot in view.migrating]
         _raise_first(self._each(home, migrating, "STABLE"))
         _raise_first(self._each(home, slots, "NODE", home))
         _raise_first(self._each(home, slots, "STABLE"))
-        for node in sorted({*repair.opened, *repair.movers} - {home}):
-            # STABLE first: NODE leaves an importing mark alone that belongs to somebody else.
+
+    def _close(self, repair: Repair, slots: Sequence[int]) -> None:
+        for node in sorted({*repair.opened, *repair.movers} - {repair.home}):
+            # NODE leaves a node's importing mark alone when somebody else gets the slot.
             _raise_first(self._each(node, slots, "STABLE"))
-        tell_owner(self._cluster, slots, home, {home})
 
 
 def _raise_first(refusals: Sequence[Refusal]) -> None:

@@ -65,15 +65,15 @@ def _state(picture: Picture, one: Member) -> str:
 
 
 def nodes_table(picture: Picture) -> None:
-    """One line a node."""
+    """One line a node, replicas below their primary."""
     table = _table("node", "id", "role", "slots", "keys", "epoch", "server", "state", right=("slots", "keys", "epoch"))
     for one in _ordered(picture):
-        role = "primary" if one.is_primary else f"  replica of {picture.name(one.seen.primary)}"
+        role = "primary" if one.is_primary else "replica"
         slots = f"{len(picture.slots.get(one.id, ())):,}" if one.is_primary else ""
         keys = "" if one.keys is None else f"{one.keys:,}"
-        table.add_row(
-            one.name, one.id[:8], role, slots, keys, str(one.seen.config_epoch), one.server, _state(picture, one)
-        )
+        name = one.name if one.is_primary else f"└ {one.name}"
+        epoch = str(one.seen.config_epoch)
+        table.add_row(name, one.id[:8], role, slots, keys, epoch, one.server, _state(picture, one))
     console().print(table)
 
 
