@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.arguments import Options, integer, integer_between, positive_integer
 from node.context import Context
-from node.errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, CommandError, wrong_arity
+from node.errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.numbers import LONG_MAX, parse_int
 from node.registry import (
     KEY_ACCESS_DELETE,
@@ -65,17 +65,24 @@ def key_count(args: Args, at: int) -> int:
     return number
 
 
-def _push(ctx: Context, args: Args, head: bool, found: List | None) -> int:
-    """Add args[2:] to the list at args[1], made when there is none. Returns its length."""
+def _push(ctx: Context, args: Args, head: bool, make: bool = True) -> int:
+    """Add args[2:] to the list at args[1], made when there is none and `make` says so. Returns its length."""
     key = args[1]
-    if found is None:
+    found = ctx.write(key)
+    if found.__class__ is not List:
+        if found is not None:
+            raise CommandError(WRONG_TYPE)
+        if not make:
+            return 0
         found = List()
         ctx.set(key, found)
-    found.push(args[2:], head, ctx.node.config)
-    ctx.dirty += len(args) - 2
+    values = args[2:]
+    found.push(values, head, ctx.node.config)
+    ctx.dirty += len(values)
     if ctx.observers:
         ctx.node.observe(ctx.database, _EVENTS_OF_PUSH[head], key)
-    return found.count
+    count: int = found.count
+    return count
 
 
 def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) -> None:
@@ -129,7 +136,7 @@ def moved(ctx: Context, source: bytes, destination: bytes, from_head: bool, to_h
     history=(("2.4.0", _MANY_ELEMENTS),),
 )
 def lpush(ctx: Context, args: Args) -> Reply:
-    return _push(ctx, args, True, ctx.write_as(args[1], List))
+    return _push(ctx, args, True)
 
 
 @group.command(
@@ -143,7 +150,7 @@ def lpush(ctx: Context, args: Args) -> Reply:
     history=(("2.4.0", _MANY_ELEMENTS),),
 )
 def rpush(ctx: Context, args: Args) -> Reply:
-    return _push(ctx, args, False, ctx.write_as(args[1], List))
+    return _push(ctx, args, False)
 
 
 @group.command(
@@ -157,8 +164,7 @@ def rpush(ctx: Context, args: Args) -> Reply:
     history=(("4.0.0", _MANY_ELEMENTS),),
 )
 def lpushx(ctx: Context, args: Args) -> Reply:
-    found = ctx.write_as(args[1], List)
-    return 0 if found is None else _push(ctx, args, True, found)
+    return _push(ctx, args, True, make=False)
 
 
 @group.command(
@@ -172,8 +178,7 @@ def lpushx(ctx: Context, args: Args) -> Reply:
     history=(("4.0.0", _MANY_ELEMENTS),),
 )
 def rpushx(ctx: Context, args: Args) -> Reply:
-    found = ctx.write_as(args[1], List)
-    return 0 if found is None else _push(ctx, args, False, found)
+    return _push(ctx, args, False, make=False)
 
 
 @group.command(

@@ -181,13 +181,12 @@ class List:
         """Add values one after the other at the head or the tail. O(1) each."""
         if self.fill is None or self.loaded:
             self.grow(values, limits)
-        fill = self.fill
-        if fill is None:
-            self._push_small(values, head)
-            return
+            if self.fill is None:
+                self._push_small(values, head)
+                return
         self._ends = self._stamp = None
         self.count += len(values)
-        size_max, count_max = ROOM[fill]
+        size_max, count_max = ROOM[self.fill]
         block = self.blocks[0 if head else -1] if self.blocks else self._begin(head)
         items = block.items or block.opened()
         for value in values:
