@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from cluster.slots import key_slot
 from node.client import Client, Unusual
 from node.errors import CommandError
 from node.gate import Deferred
@@ -152,6 +153,19 @@ class Blocking:
                 self._node.executor.point(waiter.client, waiter.command, waiter.args, waiter.client.unusual)
             except CommandError as error:
                 self.unblock(waiter.client, error)
+
+    def slots_changed(self) -> None:
+        """Slots have other owners, or are on the move: whose keys are elsewhere is sent there (MOVED, ASK). What comes to
+        this node is waited for by those who were ASKING, and goes on to be."""
+        cluster = self._node.cluster
+        for waiter in list(self._by_client.values()):
+            if cluster is None or key_slot(waiter.keys[0][1]) in cluster.slotmap.importing:
+                continue
+            try:
+                self._node.executor.point(waiter.client, waiter.command, waiter.args, waiter.client.unusual)
+            except CommandError as error:
+                if error.code in ("MOVED", "ASK"):
+                    self.unblock(waiter.client, error)
 
     # Observer -----------------------------------------------------------------------------------------------------
 

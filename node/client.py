@@ -43,6 +43,7 @@ class Unusual(IntFlag):
     NOTED = 32768
     IN_TRANSIT = 65536
     SAVE_FAILED = 131072
+    SLOT_STATS = 262144
 
 
 class Client:
@@ -158,6 +159,10 @@ class Client:
     def _choose_encoder(self) -> None:
         plain = resp.encode3 if self.resp == 3 else resp.encode2
         self.encode = self._encode_nothing if self.reply_skip else plain
+
+    def encoded(self, value: resp.Reply) -> resp.Encoded:
+        """A reply as the bytes that this client gets."""
+        return resp.Encoded((resp.encode3 if self.resp == 3 else resp.encode2)(value))
 
     def _encode_nothing(self, value: resp.Reply) -> bytes:
         """Stands in for the encoder while replies are left out: that costs nothing when none are."""

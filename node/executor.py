@@ -23,6 +23,7 @@ from node.gate import Deferred
 from node.pubsub import behind
 from node.registry import Args, Command, Flag
 from node.resp import Reply, only_messages
+from node.slot_stats import request_bytes
 from node.transactions import RUN_AT_ONCE
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ _MONITORED = int(Unusual.MONITORED)
 _QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
 _IN_TRANSIT = int(Unusual.IN_TRANSIT)
+_SLOT_STATS = int(Unusual.SLOT_STATS)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
 _SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
@@ -188,7 +190,7 @@ class Executor:
             return client.transaction.queue(command, args)
         if unusual & _SUBSCRIBED:
             return self._call_subscribed(client, command, args)
-        reply = self._call(command, args)
+        reply = self._measured(client, command, args) if unusual & _SLOT_STATS else self._call(command, args)
         if unusual & _QUIET and self._keeps_quiet(client, command):
             return only_messages(reply)
         return reply
@@ -237,7 +239,10 @@ class Executor:
                         replies.append(CommandError(errors.READ_ONLY))
                         continue
                     self.point(client, command, args, unusual)
-                    replies.append(self._call_queued(command, args))
+                    if unusual & _SLOT_STATS:
+                        replies.append(self._measured_queued(client, command, args))
+                    else:
+                        replies.append(self._call_queued(command, args))
         finally:
             context.may_block = True
         if node.blocking.ready:
@@ -261,6 +266,33 @@ class Executor:
         """`_call` where an error is one of several replies: in EXEC, or with messages behind it."""
         try:
             return self._call(command, args)
+        except CommandError as error:
+            self._node.stats.error(error.code)
+            return error
+
+    def _measured(self, client: Client, command: Command, args: Args) -> Reply:
+        """`_call`, counted for its slot (CLUSTER SLOT-STATS)."""
+        if not command.key_at:
+            return self._call(command, args)
+        node, slot, stream = self._node, self._context.slot, self._replication
+        began_ns, began_at, sent = node.io.ticks_ns(), stream.offset, 0
+        try:
+            reply = self._call(command, args)
+            if not isinstance(reply, Deferred) and not client.unusual & _QUIET:
+                reply = client.encoded(reply)
+                sent = len(reply)
+            return reply
+        except CommandError as error:
+            sent = len(client.encoded(error))
+            raise
+        finally:
+            # What goes to replicas counts for the slot too.
+            sent += (stream.offset - began_at) * len(stream.primary.peers)
+            node.slot_stats.add(slot, node.io.ticks_ns() - began_ns, request_bytes(args), sent)
+
+    def _measured_queued(self, client: Client, command: Command, args: Args) -> Reply:
+        try:
+            return self._measured(client, command, args)
         except CommandError as error:
             self._node.stats.error(error.code)
             return error

@@ -221,6 +221,9 @@ class Server:
         self.node.set_time(now_ms)
         return now_ms
 
+    def ticks_ns(self) -> int:
+        return time.perf_counter_ns()
+
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.loop.call_later(delay_ms / 1000, action)
 

@@ -33,6 +33,7 @@ from node.persistence.saving import Saving
 from node.pubsub import PubSub
 from node.registry import Args, Command, CommandTable, Flag
 from node.replication.state import Replication
+from node.slot_stats import SlotStats
 from node.stats import Stats
 from node.transactions import Watches
 from node.transit import Shipment, Transit
@@ -90,6 +91,9 @@ class NodeIO(Protocol):
 
     def clock_ms(self) -> int:
         """Unix time in ms, now."""
+
+    def ticks_ns(self) -> int:
+        """Nanoseconds of a clock that only goes on, to measure how long something takes."""
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Run `action` after a while, on the loop."""
@@ -204,6 +208,7 @@ class Node:
         """When there may next be an expired field in a hash, in unix ms: nobody looks before that."""
         self.notifications = Notifications(self)
         self.access = AccessNotes(self)
+        self.slot_stats = SlotStats(self)
         self.executor = Executor(self)
         config.on_change("requirepass", self._password_changed)
 
@@ -435,15 +440,20 @@ class Node:
         self.pubsub.publish(channel, message, sharded)
 
     def slots_changed(self) -> None:
-        """Slots may have other owners now: who listens to shard channels of those that left this shard is told so."""
+        """Slots may have other owners now: who listens to shard channels of those that left this shard is told so, who
+        waits for a key there is sent after it, and what was counted of them is forgotten."""
         cluster = self.cluster
-        if cluster is None or not self.pubsub.shard_channels:
+        if cluster is None:
             return
         head = cluster.shard_head(cluster.myself)
         known = (cluster.slotmap.version, head.id)
-        if known != self._slots_known:
-            self._slots_known = known
+        if known == self._slots_known:
+            return
+        self._slots_known = known
+        if self.pubsub.shard_channels:
             self.pubsub.keep_slots(lambda slot: cluster.owner(slot) is head)
+        self.slot_stats.keep(cluster.slotmap.bits(head.id))
+        self.blocking.slots_changed()
 
     def flush(self, databases: Sequence[Database], lazily: bool) -> int:
         """Drop all keys of these databases. Returns how many there were."""

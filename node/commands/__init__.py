@@ -5,7 +5,7 @@ from node.commands import (
     bitmaps,
     bloom,
     client,
-    cluster_slots,
+    cluster_slot_stats,
     config,
     connection,
     count_min,
@@ -101,5 +101,5 @@ GROUPS = [
     debug.group,
     replication.group,
     replication.wait_group,
-    cluster_slots.group,
+    cluster_slot_stats.group,
 ]

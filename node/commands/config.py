@@ -96,6 +96,7 @@ def config_rewrite(ctx: Context, args: Args) -> Reply:
 )
 def config_resetstat(ctx: Context, args: Args) -> Reply:
     ctx.node.stats.reset()
+    ctx.node.slot_stats.reset()
     for parent in ctx.node.commands:
         for command in (parent, *parent.subcommands.values()):
             command.calls = command.nsec = command.rejected = command.failed = 0

@@ -41,7 +41,7 @@ class ClusterSettings:
     cluster_blacklist_ttl = Int(60, low=LLONG_MIN, high=LLONG_MAX)
     cluster_manual_failover_timeout = Int(5000, low=1)
     cluster_databases = Int(1, low=1, immutable=True, kept=True)
-    cluster_slot_stats_enabled = Bool(False, kept=True)
+    cluster_slot_stats_enabled = Bool(False)
     cluster_slot_migration_log_max_len = Int(1000, high=LONG_MAX, kept=True)
     cluster_ping_interval = Int(0, high=LLONG_MAX, hidden=True, kept=True)
     cluster_message_gossip_perc = Int(10, low=1, high=100, hidden=True, kept=True)

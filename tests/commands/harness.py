@@ -37,6 +37,7 @@ class RecordingIO:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.ticks = 0
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         self.asked += [("carry_out", effect) for effect in effects]
@@ -64,6 +65,10 @@ class RecordingIO:
 
     def clock_ms(self) -> int:
         return 0
+
+    def ticks_ns(self) -> int:
+        self.ticks += 5000
+        return self.ticks
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.asked.append(("call_later", delay_ms))
