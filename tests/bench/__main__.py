@@ -1,7 +1,7 @@
 """`python -m tests.bench`: our node, redis-server and valkey-server in turn; `python -m tests.bench profile GET -P 16`.
 
 `--types` compares commands of every type, `complexity` the cost of operations on few and very many elements, and
-`elements` the memory of an element.
+`elements` the memory of an element, `stalls` how long others wait for requests on big collections.
 
 Only ratios from one run mean anything: nothing is pinned, and the machine does other things besides.
 """
@@ -22,6 +22,7 @@ from rich.console import Console
 from tests.bench import complexity as costs
 from tests.bench import elements as sizes
 from tests.bench import report, types
+from tests.bench import stalls as waits
 from tests.bench.load import BARS, COMMANDS, rounds
 from tests.bench.memory import Footprint, footprint
 from tests.bench.servers import REPOSITORY, BenchError, Kind, hashslot_node, redis_server, started, valkey_server
@@ -164,6 +165,27 @@ def elements(count: int, servers: str, as_json: bool) -> None:
         click.echo(json.dumps(sizes.as_json(taken), indent=2))
     else:
         Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES).print(sizes.table(taken, report.BASE))
+
+
+@main.command()
+@click.option("--elements", "size", type=click.IntRange(1000), default=1_000_000, show_default=True, help="Of each key.")
+@click.option("--servers", default="redis,hashslot", show_default=True, help="Which servers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
+def stalls(size: int, servers: str, as_json: bool) -> None:
+    """How long others wait while big collections are freed, stored and first drawn from."""
+    try:
+        kinds = _kinds(servers, REPOSITORY)
+        with Console(stderr=True).status("") as status:
+            found = waits.measure(kinds, size, status.update)
+    except BenchError as error:
+        click.echo(f"tests.bench: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(waits.as_json(found), indent=2))
+    else:
+        Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES).print(
+            waits.table(found, [kind.name for kind in kinds], size)
+        )
 
 
 if __name__ == "__main__":
