@@ -1,4 +1,8 @@
-"""Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else."""
+"""Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else.
+
+Their data is a list of writes, gone with the process; a replica copies its primary's at every tick, as far as the network
+lets it. The length of the list is the replication offset.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from cluster import events
+from cluster.failover import DataLink
 from cluster.machine import Cluster
 from cluster.nodes_conf import format_nodes_conf, parse_nodes_conf
 from cluster.settings import ClusterSettings
@@ -23,7 +28,11 @@ TICK_MS = 100
 
 
 class SimNode:
-    """One host. name: its name in tests; ip may change at a restart. saved: what is on its disk."""
+    """One host. name: its name in tests; ip may change at a restart. saved: what is on its disk.
+
+    lag: how many writes a replica stays behind. plain: as Redis, it knows nothing of primaries that come back empty.
+    unwilling: a replica that calls its data too old, of which it tells nobody.
+    """
 
     def __init__(self, world: World, name: str, ip: str, settings: ClusterSettings) -> None:
         self.world = world
@@ -42,6 +51,12 @@ class SimNode:
         self.delivered: list[bytes] = []
         self.logs: list[str] = []
         self.highest = (0, 0)
+        self.writes: list[int] = []
+        self.lag = 0
+        self.plain = False
+        self.unwilling = False
+        self.link_heard_ms: int | None = None
+        self.paused_writes = False
         self.cluster = Cluster(settings, self.random, now_ms=world.now_ms)
 
     @property
@@ -59,6 +74,9 @@ class SimNode:
             self.cluster = Cluster.from_saved(saved, self.settings, self.random, now_ms=now_ms)
             self.saved = saved
         self.running = True
+        self.writes = []
+        self.link_heard_ms = None
+        self.paused_writes = False
         self.life += 1
         self.world.clock.after(self.random.randrange(TICK_MS), self._ticking(self.life))
 
@@ -84,10 +102,61 @@ class SimNode:
         def tick() -> None:
             if self.running and self.life == life:
                 if self.paused_events is None:
+                    self._tell_data()
                     self.step(events.Tick())
                 self.world.clock.after(TICK_MS, tick)
 
         return tick
+
+    # Data ---------------------------------------------------------------------------------------------------------
+
+    def write(self, slot: int, value: int) -> bool:
+        """A client's write; whether it was taken."""
+        if not self.running or self.paused_events is not None or self.paused_writes or not self.cluster.served[slot]:
+            return False
+        self.writes.append(value)
+        return True
+
+    def replicate(self) -> bool:
+        """A replica copies what its primary has; whether the link is up."""
+        node, ip = self.following
+        primary = next((one for one in self.world.running() if one.id == node and one.ip == ip), None)
+        if primary is None or not self.world.network.reaches(self.name, primary.name):
+            return False
+        theirs = primary.writes
+        if theirs[: len(self.writes)] == self.writes:
+            self.writes = theirs[: max(len(self.writes), len(theirs) - self.lag)]
+            return True
+        if primary.cluster.defers_sync(len(self.writes)):
+            return False
+        if not self.plain and not self.cluster.accepts_history(len(theirs)):
+            self.carry_out(self.cluster.primary_has_less(self.world.now_ms))
+            return False
+        self.writes = list(theirs)
+        return True
+
+    def _tell_data(self) -> None:
+        """What the bus tells the machine ten times a second."""
+        if self.plain:
+            self.cluster.comeback.over = True
+        data_link = None
+        if self.following[0] is not None:
+            connected = self.replicate()
+            if connected:
+                self.link_heard_ms = self.world.now_ms
+            data_link = DataLink(connected, None if self.unwilling else self.link_heard_ms)
+        if self.running:
+            self.carry_out(self.cluster.set_offset(len(self.writes), self.world.now_ms, data_link))
+
+    def _pause_writes(self) -> None:
+        self.paused_writes = True
+        life = self.life
+
+        def tell() -> None:
+            if self.life == life and self.running:
+                self.carry_out(self.cluster.writes_paused(len(self.writes), self.world.now_ms))
+
+        self.world.clock.after(0, tell)
 
     # Steps --------------------------------------------------------------------------------------------------------
 
@@ -122,6 +191,10 @@ class SimNode:
                 self.saved = self.cluster.saved_state()
             case events.RoleChanged():
                 self.following = (effect.primary, effect.address.ip if effect.address else "")
+            case events.PauseWrites():
+                self._pause_writes()
+            case events.ResumeWrites():
+                self.paused_writes = False
             case events.SlotsLost():
                 self.lost_slots.update(effect.slots)
             case events.Deliver():
@@ -131,6 +204,7 @@ class SimNode:
 
     def _send(self, link: int, message: Message) -> None:
         self.world.check_persisted(self, message)
+        self.world.check_vote(self, link, message)
         found = self.ends.get(link)
         if found is None:
             self.world.waiting.setdefault((self.name, link), []).append(message)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 import pytest
 
 from cluster.slotmap import bits_of
@@ -255,7 +258,8 @@ def test_reset_soft_keeps_the_id_and_hard_does_not() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_after_any_trouble_everyone_agrees_again(seed: int) -> None:
-    world = World(1000 + seed, timeout_ms=1000)
+    # BUMPEPOCH asks nobody: it may take an epoch in which others elect just then.
+    world = World(1000 + seed, timeout_ms=1000, checks_owners=False)
     nodes = world.planned(9, 2)
     random = world.random
     for _ in range(12):
@@ -290,7 +294,7 @@ def test_after_any_trouble_everyone_agrees_again(seed: int) -> None:
     assert len({node.cluster.myself.config_epoch for node in nodes if node.cluster.myself.is_primary}) == 3
     owned = [node.cluster.slotmap.bits(node.id) for node in nodes]
     assert sum(bits.bit_count() for bits in owned) == SLOT_COUNT
-    assert bits_of(range(SLOT_COUNT)) == owned[0] | owned[1] | owned[2]
+    assert bits_of(range(SLOT_COUNT)) == reduce(or_, owned)
 
 
 def test_a_stranger_with_a_forged_claim_changes_nothing() -> None:

@@ -43,7 +43,7 @@ def test_a_paused_node_is_failed_and_well_again_when_it_goes_on(seed: int) -> No
 
 
 def test_a_primary_with_slots_stays_failed_for_two_timeouts() -> None:
-    world, nodes = planned(30)
+    world, nodes = planned(30, count=5, replicas=0)
     victim, *others = nodes
     victim.kill()
     world.run_until(lambda: world.all_see(victim, "fail"), 2 * world.timeout_ms + SLACK_MS)

@@ -13,7 +13,7 @@ from cluster.slotmap import slots_in
 from cluster.topology import plan, saved_state
 from gossip.ids import Address, NodeId
 from gossip.members import FAIL, HANDSHAKE, PFAIL
-from gossip.messages import SLOT_COUNT, LightPublish, Message
+from gossip.messages import SLOT_COUNT, FailoverAuthAck, LightPublish, Message
 from tests.simulation.network import Clock, Connection, End, Faults, Network
 from tests.simulation.nodes import SimNode
 
@@ -41,6 +41,12 @@ class World:
         self.nodes: list[SimNode] = []
         self.waiting: dict[tuple[str, int], list[Message]] = {}
         self._claims: dict[str, tuple[int, int]] = {}
+        self._owned: dict[int, dict[str, int]] = {}
+        """Epoch -> who has ever owned slots under it, and which."""
+        self.settings: dict[str, object] = {}
+        """What every host's settings differ in, in those added from now on."""
+        self.votes: dict[tuple[str, int], NodeId] = {}
+        """Voter and epoch -> for whom."""
         self.watch: Callable[[SimNode, events.Event | None, Sequence[events.Effect]], None] | None = None
         """Is shown every step: who, the event (None: an order), the effects."""
         self.made.append(self)
@@ -58,7 +64,8 @@ class World:
         """A new host, not yet running."""
         index = len(self.nodes)
         given = ClusterSettings(port=PORT, bus_port=BUS_PORT, node_timeout_ms=self.timeout_ms)
-        node = SimNode(self, f"n{index}", f"10.0.{index // 250}.{index % 250 + 1}", replace(given, **settings))  # type: ignore[arg-type]
+        chosen = replace(given, **{**self.settings, **settings})  # type: ignore[arg-type]
+        node = SimNode(self, f"n{index}", f"10.0.{index // 250}.{index % 250 + 1}", chosen)
         self.nodes.append(node)
         return node
 
@@ -170,9 +177,21 @@ class World:
         saved, header = node.saved, message.header
         assert saved is not None, f"{node.name} speaks before it has saved anything, {self}"
         assert saved.current_epoch >= header.current_epoch, f"{node.name} tells an epoch before it is saved, {self}"
+        if isinstance(message, FailoverAuthAck):
+            assert saved.last_vote_epoch >= header.current_epoch, f"{node.name} votes before it is saved, {self}"
         if node.cluster.myself.is_primary:
             (own,) = [one for one in saved.nodes if one.id == header.sender]
             assert own.config_epoch >= header.config_epoch, f"{node.name} tells its epoch before it is saved, {self}"
+
+    def check_vote(self, node: SimNode, link: int, message: Message) -> None:
+        """One vote a voter and epoch, whatever has crashed meanwhile."""
+        if not isinstance(message, FailoverAuthAck):
+            return
+        candidate = node.cluster.member_of_link(link)
+        assert candidate is not None
+        vote = (node.name, message.header.current_epoch)
+        assert vote not in self.votes, f"{node.name} votes twice in epoch {vote[1]}, {self}"
+        self.votes[vote] = candidate.id
 
     def check(self, node: SimNode) -> None:
         """After a node's step: epochs have not gone back, its slot table is of one piece, no slot is owned twice."""
@@ -192,6 +211,11 @@ class World:
 
     def _check_owners(self, node: SimNode) -> None:
         bits, epoch = self._claims[node.name]
+        owned = self._owned.setdefault(epoch, {})
+        owned[node.name] = owned.get(node.name, 0) | bits
+        for name, others in owned.items():
+            both = slots_in(owned[node.name] & others) if name != node.name else ()
+            assert not both, f"{node.name} and {name} have owned {both[:5]} in epoch {epoch}, {self}"
         for name, (others_bits, others_epoch) in self._claims.items():
             if name != node.name and others_epoch == epoch:
                 both = slots_in(bits & others_bits)

@@ -1,0 +1,45 @@
+"""Measures the time from kill -9 of a primary to a writable successor, on six processes. Not a test.
+
+    python -m tests.interop.time_to_failover [ROUNDS] [KIND]
+
+Three primaries with a replica each, node timeout 2 s; each round kills the owner of the first slots, waits for the other
+node of its shard to take a write, starts the dead one again and waits until it replicates.
+"""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.clients.up import until
+from tests.interop.shards import Shards, key_of
+
+
+def rounds(count: int, kind: str) -> list[float]:
+    """Seconds of each round."""
+    results = []
+    with tempfile.TemporaryDirectory(prefix="hashslot-failover-") as folder:
+        replicas = [(kind, 0), (kind, 1), (kind, 2)]
+        with Shards(Path(folder), primaries=[kind] * 3, replicas=replicas) as cluster:
+            primary, replica = 0, 3
+            for number in range(count):
+                cluster.nodes[primary].kill(signal.SIGKILL)
+                results.append(cluster.seconds_until_writable(replica, key_of(0, number)))
+                print(f"{number + 1:3}  {results[-1]:.2f} s", flush=True)
+                back = cluster.restart(primary)
+                until(lambda node=back: node.info().get("master_link_status") == "up", "a replica again", 30)
+                until(lambda: cluster._is_healthy(cluster.nodes[1]), "everyone well", 30)
+                primary, replica = replica, primary
+    return results
+
+
+def main() -> None:
+    results = rounds(int(sys.argv[1]) if len(sys.argv) > 1 else 10, sys.argv[2] if len(sys.argv) > 2 else "hashslot")
+    print(f"median {statistics.median(results):.2f} s, longest {max(results):.2f} s of {len(results)}")
+
+
+if __name__ == "__main__":
+    main()
