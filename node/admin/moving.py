@@ -137,7 +137,12 @@ class Mover:
     def _hand_over(self, move: Move, slots: Sequence[int]) -> None:
         # The target first: from its new epoch on the slots are its own, whoever dies next.
         self._setslot(move.target, slots, "NODE", move.target)
-        self._setslot(move.source, slots, "NODE", move.target)
+        try:
+            self._setslot(move.source, slots, "NODE", move.target)
+        except Refusal as refusal:
+            # Who gives its last slot away may become a replica of who got it, as soon as gossip tells.
+            if "only with masters" not in refusal.text:
+                raise
         tell_owner(self._cluster, slots, move.target, {move.source, move.target})
 
     def _undo(self, move: Move, slots: Sequence[int]) -> list[int]:
