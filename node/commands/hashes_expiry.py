@@ -33,6 +33,7 @@ _LATEST_MS = (1 << 46) - 1
 """The latest deadline of a field that Redis takes, in unix ms."""
 _CONDITIONS = (b"NX", b"XX", b"GT", b"LT")
 _NO_FIELDS = "ERR Mandatory argument FIELDS is missing or not at the right position"
+_NO_FIELDS_AT_ALL = "ERR missing FIELDS argument"
 _OTHER_COUNT = "ERR The `numfields` parameter must match the number of arguments"
 _SCALES = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 
@@ -50,6 +51,42 @@ def _fields_at(args: Args, at: int, bad_count: str) -> Args:
     if count != len(args) - at - 2:
         raise CommandError(_OTHER_COUNT)
     return args[at + 2 :]
+
+
+def _condition_and_fields(args: Args) -> tuple[bytes, Args]:
+    """NX, XX, GT, LT (empty for none) and the fields of HEXPIRE and its kin: since Redis 8.4 in any order."""
+    conditions: set[bytes] = set()
+    fields: Args | None = None
+    at, size = 3, len(args)
+    while at < size:
+        word = args[at].upper()
+        at += 1
+        if word == b"FIELDS":
+            if fields is not None:
+                raise CommandError("ERR FIELDS keyword specified multiple times")
+            if at + 1 >= size:
+                raise CommandError("ERR FIELDS requires at least numfields and one field argument")
+            count = parse_int(args[at])
+            if count is None or not 1 <= count < 1 << 31:
+                raise CommandError("ERR Parameter `numFields` should be greater than 0")
+            at += 1
+            if count > size - at:
+                raise CommandError("ERR wrong number of arguments")
+            fields = args[at : at + count]
+            at += count
+        elif word in _CONDITIONS:
+            conditions.add(word)
+        else:
+            raise CommandError(_unknown(args[at - 1]))
+    if fields is None:
+        raise CommandError(_NO_FIELDS_AT_ALL)
+    if len(conditions) > 1:
+        raise CommandError("ERR Multiple condition flags specified")
+    return conditions.pop() if conditions else b"", fields
+
+
+def _unknown(word: bytes) -> str:
+    return f"ERR unknown argument: {word.decode('utf-8', 'surrogateescape')}"
 
 
 def _deadline_ms(text: bytes, scale: int, base_ms: int, command: str) -> int:
@@ -94,10 +131,9 @@ class _Options:
                     self.deadline_ms = _deadline_ms(args[at], _SCALES[word], base_ms, command)
                     at += 1
             else:
-                shown = args[at - 1].decode("utf-8", "surrogateescape")
-                raise CommandError(f"ERR unknown argument: {shown}")
+                raise CommandError(_unknown(args[at - 1]))
         if self.fields is None:
-            raise CommandError("ERR missing FIELDS argument")
+            raise CommandError(_NO_FIELDS_AT_ALL)
 
     def _take_fields(self, args: Args, at: int, values: bool) -> int:
         count = parse_int(args[at]) if at < len(args) else None
@@ -173,9 +209,7 @@ def _expire_command(ctx: Context, args: Args, scale: int, *, relative: bool) -> 
     key, command = args[1], args[0].decode().lower()
     found = ctx.write_as(key, Hash)
     deadline_ms = _deadline_ms(args[2], scale, ctx.now_ms if relative else 0, command)
-    condition = args[3].upper()
-    given = condition in _CONDITIONS
-    fields = _fields_at(args, 3 + given, "ERR Parameter `numFields` should be greater than 0")
+    condition, fields = _condition_and_fields(args)
     if found is None:
         return [-2] * len(fields)
     replies: list[int] = []
@@ -184,7 +218,7 @@ def _expire_command(ctx: Context, args: Args, scale: int, *, relative: bool) -> 
     for field in fields:
         if field not in found or (past and field in changed):
             replies.append(-2)
-        elif given and not _allows(
+        elif condition and not _allows(
             condition, deadline_ms if field in changed else found.deadline_of(field), deadline_ms
         ):
             replies.append(0)
@@ -285,14 +319,17 @@ def _declare_look(name: str, summary: str, scale: int, *, relative: bool) -> Han
         found = ctx.read_as(args[1], Hash)
         fields = _fields_at(args, 2, "ERR Number of fields must be a positive integer")
         base_ms = ctx.now_ms if relative else 0
-        return [_told(found, field, base_ms, scale) for field in fields]
+        if found is None:
+            return [-2] * len(fields)
+        seen_ms = 0 if ctx.client.is_primary else ctx.now_ms  # a primary sees what has expired too
+        return [-2 if found.is_expired(field, seen_ms) else _told(found, field, base_ms, scale) for field in fields]
 
     return look
 
 
-def _told(found: Hash | None, field: bytes, base_ms: int, scale: int) -> int:
+def _told(found: Hash, field: bytes, base_ms: int, scale: int) -> int:
     """-2 for no field, -1 for no deadline, else the deadline from `base_ms` on, rounded up to whole units."""
-    if found is None or field not in found:
+    if field not in found:
         return -2
     deadline_ms = found.deadline_of(field)
     return -1 if deadline_ms is None else (max(deadline_ms - base_ms, 0) + scale - 1) // scale
