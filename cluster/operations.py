@@ -246,6 +246,23 @@ class Operations:
         self._core.out.changed()
         return self._finish(now_ms)
 
+    def take_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
+        """The end of an atomic migration: own these slots, which another has given, under a new epoch; tell everybody."""
+        core = self._core
+        core.assign(bits_of(slots), core.myself)
+        epochs.bump(core)
+        core.gossip.broadcast_pong(now_ms)
+        return self._finish(now_ms)
+
+    def reclaim(self, now_ms: int) -> list[Effect]:
+        """An atomic migration has failed, but the target may have noted that it took over, and nobody else: take an epoch
+        above what it can have taken, so that it loses the slots when it comes back."""
+        core = self._core
+        core.current_epoch = epochs.greatest(core) + 1
+        epochs.bump(core)
+        core.gossip.broadcast_pong(now_ms)
+        return self._finish(now_ms)
+
     # Epochs -------------------------------------------------------------------------------------------------------
 
     def bump_epoch(self, now_ms: int) -> tuple[bool, int, list[Effect]]:

@@ -44,6 +44,7 @@ class Unusual(IntFlag):
     IN_TRANSIT = 65536
     SAVE_FAILED = 131072
     SLOT_STATS = 262144
+    EXPORTING = 524288
 
 
 class Client:

@@ -49,6 +49,7 @@ _QUEUEING = int(Unusual.QUEUEING)
 _NOTED = int(Unusual.NOTED)
 _IN_TRANSIT = int(Unusual.IN_TRANSIT)
 _SLOT_STATS = int(Unusual.SLOT_STATS)
+_EXPORTING = int(Unusual.EXPORTING)
 _REPLY_OFF = int(Unusual.REPLY_OFF)
 _SUBSCRIBED = int(Unusual.SUBSCRIBED)
 _QUIET = _FROM_PRIMARY | _REPLY_OFF
@@ -313,6 +314,8 @@ class Executor:
         context = self._context
         if self._node.unusual & _IN_TRANSIT and self._node.transit.holds(client, command, args):
             return NOT_YET
+        if self._node.unusual & _EXPORTING and self._node.migrations.holds(client, command, args):
+            return NOT_YET
         self.point(client, command, args, client.unusual | self._node.unusual)
         context.retries = True
         try:
@@ -383,6 +386,8 @@ class Executor:
             command.rejected += 1
             raise
         if unusual & _IN_TRANSIT and self._node.transit.holds(client, command, args):
+            raise Postponed(args)
+        if unusual & _EXPORTING and self._node.migrations.holds(client, command, args):
             raise Postponed(args)
         if unusual & _PAUSED and self._node.pause.postpones(client, command):
             raise Postponed(args)

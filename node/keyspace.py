@@ -9,7 +9,7 @@ Values are what `types/` defines: a string is `bytes`, `int` (when that is its c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Any, Protocol
@@ -47,7 +47,7 @@ class Database:
     slots: one dict of keys a slot. expires: unix time in ms for the keys that have one.
     """
 
-    __slots__ = ("_due_fields", "_listings", "clustered", "expires", "index", "slots", "walkers")
+    __slots__ = ("_due_fields", "_due_hidden", "_listings", "clustered", "expires", "hidden", "index", "slots", "walkers")
 
     def __init__(self, index: int, clustered: bool) -> None:
         self.index = index
@@ -55,16 +55,24 @@ class Database:
         self.slots: list[Keys] = self._empty()
         self.expires: dict[bytes, int] = {}
         self.walkers: list[Walker] = []
+        self.hidden: set[int] = set()
+        """Slots whose keys nobody may see or count: they are just arriving from another node, or have left for one."""
         self._listings = Listings()
         self._due_fields: list[tuple[int, bytes]] = []
         """A heap of (unix time in ms, key): when to look for expired fields in which hash."""
+        self._due_hidden: list[bytes] = []
+        """Hashes of hidden slots that were due: nobody expires anything there."""
 
     def _empty(self) -> list[Keys]:
         return [{} for _ in range(SLOT_COUNT if self.clustered else 1)]
 
     def __len__(self) -> int:
         """Number of keys, those that have expired and were not looked at since included."""
-        return sum(map(len, self.slots))
+        return sum(map(len, self.slots)) - sum([len(self.slots[slot]) for slot in self.hidden])
+
+    def shown(self, slot: int) -> Keys:
+        """The keys of a slot, as far as they may be seen."""
+        return {} if slot in self.hidden else self.slots[slot]
 
     def slot_of(self, key: bytes) -> int:
         """The index into `slots` where `key` lives."""
@@ -76,8 +84,9 @@ class Database:
 
     def keys(self) -> Iterator[bytes]:
         """All keys. The database must not change meanwhile."""
-        for keys in self.slots:
-            yield from keys
+        for slot, keys in enumerate(self.slots):
+            if slot not in self.hidden:
+                yield from keys
 
     def store(self, key: bytes, value: Value, expire_at_ms: int | None) -> None:
         """Put a key as it is: for loading, where nobody watches and nothing is propagated."""
@@ -88,6 +97,15 @@ class Database:
             self.expires[key] = expire_at_ms
         if type(value) is Hash and value.deadlines is not None:
             self.track_fields(key, value)
+
+    def show(self, slots: Iterable[int]) -> None:
+        """The keys of these slots may be seen from now on."""
+        self.hidden.difference_update(slots)
+        due, self._due_hidden = self._due_hidden, []
+        for key in due:
+            value = self.keys_of(key).get(key)
+            if type(value) is Hash:
+                self.track_fields(key, value)
 
     # Fields of hashes that expire -----------------------------------------------------------------------------------
 
@@ -115,6 +133,9 @@ class Database:
             value = self.keys_of(key).get(key)
             if type(value) is Hash and value.deadlines is not None and value.deadlines.announced_ms == when_ms:
                 value.deadlines.announced_ms = None
+                if self.hidden and self.slot_of(key) in self.hidden:
+                    self._due_hidden.append(key)
+                    continue
                 return key, value
         return None
 
@@ -126,6 +147,7 @@ class Database:
         self.slots = self._empty()
         self.expires = {}
         self._due_fields = []
+        self._due_hidden = []
         self._listings.clear()
         return dropped
 
@@ -136,6 +158,7 @@ class Database:
         self.slots, other.slots = other.slots, self.slots
         self.expires, other.expires = other.expires, self.expires
         self._due_fields, other._due_fields = other._due_fields, self._due_fields
+        self.hidden, other.hidden = other.hidden, self.hidden
         self._listings.clear()
         other._listings.clear()
 
@@ -145,7 +168,9 @@ class Database:
         if not total:
             return None
         place = random.randrange(total)
-        for keys in self.slots:
+        for slot, keys in enumerate(self.slots):
+            if slot in self.hidden:
+                continue
             if place < len(keys):
                 return next(islice(keys, place, None))
             place -= len(keys)
@@ -163,7 +188,7 @@ class Database:
         last = len(self.slots) - 1 if only_slot is None else only_slot
         found: list[bytes] = []
         while slot <= last:
-            if keys := self.slots[slot]:
+            if (keys := self.slots[slot]) and slot not in self.hidden:
                 position, page = self._listings.page(slot, keys, position, count - len(found))
                 found += page
                 if position:

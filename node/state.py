@@ -26,6 +26,7 @@ from node.errors import CommandError
 from node.executor import Executor
 from node.gate import ReplyGate
 from node.keyspace import Database, ExpirySweep
+from node.migration.jobs import Migrations
 from node.notifications import Notifications
 from node.numbers import LLONG_MAX
 from node.persistence.loading import Loading
@@ -209,6 +210,7 @@ class Node:
         self.notifications = Notifications(self)
         self.access = AccessNotes(self)
         self.slot_stats = SlotStats(self)
+        self.migrations = Migrations(self)
         self.executor = Executor(self)
         config.on_change("requirepass", self._password_changed)
 
@@ -249,6 +251,7 @@ class Node:
         self.pubsub.forget(client)
         self.stop_monitoring(client)
         self.gate.replica_gone(client.id)
+        self.migrations.client_gone(client)
 
     def _password_changed(self, password: str) -> None:
         """Without a password nobody has to log in any more; a new one concerns only who connects from now on."""
@@ -339,15 +342,17 @@ class Node:
 
     def may_expire(self) -> bool:
         """Whether this node decides itself that keys are gone: not on a replica, nor while writes are paused."""
-        return not self.unusual & (Unusual.REPLICA | Unusual.PAUSED | Unusual.LOADING)
+        return not self.unusual & (Unusual.REPLICA | Unusual.PAUSED | Unusual.LOADING) and not self.migrations.held
 
     @property
     def propagates(self) -> bool:
         """Whether anybody wants to hear of changes: replicas, files."""
-        return self.replication.feeding
+        return self.replication.feeding or self.migrations.exporting
 
     def propagate(self, database: Database, args: Args) -> None:
-        """Append a command to the replication stream."""
+        """Append a command to the replication stream, and to those of slots that are on their way elsewhere."""
+        if self.migrations.exporting:
+            self.migrations.feed(self.context.slot, args)
         if self._unit is not None:
             self._unit.append((database.index, args))
         elif self.replication.feeding:
@@ -420,20 +425,16 @@ class Node:
             if not database.expires:
                 continue
             for key in sweep.expired(database, self.now_ms, visits_max):
-                context.point_at(database, database.slot_of(key))
-                context.expire(key)
-                removed += 1
+                slot = database.slot_of(key)
+                if slot not in database.hidden:
+                    context.point_at(database, slot)
+                    context.expire(key)
+                    removed += 1
         return removed
 
     def drop_slots(self, slots: Sequence[int]) -> None:
-        """Remove all keys of slots that another node owns now. Replicas do the same when they hear of the new owner."""
-        database = self.databases[0]
-        self.context.client = self.myself
-        for slot in slots:
-            self.context.point_at(database, slot)
-            for key in list(database.slots[slot]):
-                self.context.discard(key)
-                self.propagate(database, [b"DEL", key])
+        """Remove all keys of slots that another node owns now, little by little; nobody sees them any more."""
+        self.migrations.cleaner.clean(slots)
 
     def deliver(self, channel: bytes, message: bytes, sharded: bool) -> None:
         """A peer's pub/sub message: for the subscribers of this node."""
@@ -454,6 +455,7 @@ class Node:
             self.pubsub.keep_slots(lambda slot: cluster.owner(slot) is head)
         self.slot_stats.keep(cluster.slotmap.bits(head.id))
         self.blocking.slots_changed()
+        self.migrations.owners_changed()
 
     def flush(self, databases: Sequence[Database], lazily: bool) -> int:
         """Drop all keys of these databases. Returns how many there were."""
@@ -462,6 +464,7 @@ class Node:
             count += len(database)
             for observer in self.observers:
                 observer.replaced(database, None)
+            self.migrations.flushed()
             dropped = database.clear()
             if lazily:
                 self.io.free_later(dropped)

@@ -110,6 +110,14 @@ class Watches:
     def _is_expired(self, database: Database, key: bytes) -> bool:
         return database.expires.get(key, self._node.now_ms + 1) <= self._node.now_ms
 
+    def touch(self, keys: Iterable[bytes]) -> None:
+        """These keys of database 0 have left this node: who watches one of them may have missed what came of it."""
+        if self._clients:
+            for key in keys:
+                for client in self._clients.get((0, key), ()):
+                    if client.transaction is not None:
+                        client.transaction.touched = True
+
     # Observer -----------------------------------------------------------------------------------------------------
 
     def changed(self, database: Database, event: str, key: bytes) -> None:
