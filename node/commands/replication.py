@@ -6,9 +6,11 @@ import logging
 
 from node.context import Context
 from node.errors import NOT_AN_INTEGER, SYNTAX, CommandError
+from node.logs import NOTICE
 from node.numbers import parse_int
 from node.registry import Args, Flag, Group
-from node.replication.peer import notes_setslot
+from node.replication import failover
+from node.replication.peer import Phase, notes_setslot
 from node.resp import OK, SILENCE, Reply
 
 log = logging.getLogger("hashslot")
@@ -60,6 +62,8 @@ def _replicaof(ctx: Context, args: Args) -> Reply:
     replication = node.replication
     if node.clustered:
         raise CommandError("ERR REPLICAOF not allowed in cluster mode.")
+    if replication.failover.state != failover.NONE:
+        raise CommandError("ERR REPLICAOF not allowed while failing over.")
     if args[1].lower() == b"no" and args[2].lower() == b"one":
         replication.stop_following()
         return OK
@@ -99,6 +103,8 @@ def role(ctx: Context, args: Args) -> Reply:
     summary="An internal command used in replication.",
 )
 def psync(ctx: Context, args: Args) -> Reply:
+    if len(args) > 3 and args[3].lower() == b"failover" and not ctx.client.is_replica:
+        _promote(ctx, args[1])
     _check_sync(ctx)
     first_missing = _integer(args[2])
     cluster = ctx.node.cluster
@@ -115,8 +121,24 @@ def sync(ctx: Context, args: Args) -> Reply:
     return SILENCE
 
 
+def _promote(ctx: Context, replid: bytes) -> None:
+    """Our primary wants us in its place, and has stopped its writes: be one, if we follow the same history."""
+    replication = ctx.node.replication
+    log.warning("Failover request received for replid %s.", replid.decode("latin-1"))
+    if not replication.is_replica:
+        raise CommandError("ERR PSYNC FAILOVER can't be sent to a master.")
+    if ctx.node.clustered:
+        raise CommandError("ERR FAILOVER not allowed in cluster mode.")
+    if replid.lower() != replication.id.encode():
+        raise CommandError("ERR PSYNC FAILOVER replid must match my replid.")
+    replication.stop_following()
+    log.log(NOTICE, "MASTER MODE enabled (failover request from '%s')", ctx.client.address)
+
+
 def _check_sync(ctx: Context) -> None:
-    """A replica that does not follow its own primary yet has nothing to give."""
+    """A replica that does not follow its own primary yet has nothing to give; a primary that hands over gives no more."""
+    if ctx.node.replication.failover.state != failover.NONE and not ctx.client.is_replica:
+        raise CommandError("NOMASTERLINK Can't SYNC while failing over")
     following = ctx.node.replication.following
     if following is not None and not following.connected:
         raise CommandError("NOMASTERLINK Can't SYNC while not connected with my master")
@@ -175,6 +197,66 @@ def _announce(ctx: Context, option: bytes, value: bytes) -> None:
     else:
         name = option.decode("utf-8", "surrogateescape")
         raise CommandError(f"ERR Unrecognized REPLCONF option: {name}")
+
+
+# Handing over ---------------------------------------------------------------------------------------------------------
+
+
+@group.command(
+    "FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]",
+    arity=-1,
+    flags=Flag.ADMIN | Flag.NOSCRIPT | Flag.STALE,
+    since="6.2.0",
+    summary="Starts a coordinated failover from a server to one of its replicas.",
+)
+def failover_command(ctx: Context, args: Args) -> Reply:
+    replication = ctx.node.replication
+    if ctx.node.clustered:
+        raise CommandError("ERR FAILOVER not allowed in cluster mode.")
+    if len(args) == 2 and args[1].lower() == b"abort":
+        if replication.failover.state == failover.NONE:
+            raise CommandError("ERR No failover in progress.")
+        replication.failover.abort("Failover manually aborted")
+        return OK
+    target, timeout_ms, force = _failover_options(args)
+    if replication.failover.state != failover.NONE:
+        raise CommandError("ERR FAILOVER already in progress.")
+    if replication.is_replica:
+        raise CommandError("ERR FAILOVER is not valid when server is a replica.")
+    if not replication.primary.peers:
+        raise CommandError("ERR FAILOVER requires connected replicas.")
+    if force and not (timeout_ms and target):
+        raise CommandError("ERR FAILOVER with force option requires both a timeout and target HOST and IP.")
+    if target is not None:
+        peer = replication.failover.find(*target)
+        if peer is None:
+            raise CommandError("ERR FAILOVER target HOST and PORT is not a replica.")
+        if peer.phase is not Phase.ONLINE:
+            raise CommandError("ERR FAILOVER target replica is not online.")
+    replication.failover.start(target, timeout_ms, force)
+    return OK
+
+
+def _failover_options(args: Args) -> tuple[tuple[str, int] | None, int, bool]:
+    """Target, time (ms, 0 for as long as it takes), FORCE."""
+    target: tuple[str, int] | None = None
+    timeout_ms, force, at = 0, False, 1
+    while at < len(args):
+        word = args[at].lower()
+        if word == b"timeout" and at + 1 < len(args) and not timeout_ms:
+            timeout_ms = _integer(args[at + 1])
+            if timeout_ms <= 0:
+                raise CommandError("ERR FAILOVER timeout must be greater than 0")
+            at += 2
+        elif word == b"to" and at + 2 < len(args) and target is None:
+            target = args[at + 1].decode("utf-8", "surrogateescape"), _integer(args[at + 2])
+            at += 3
+        elif word == b"force" and not force:
+            force = True
+            at += 1
+        else:
+            raise CommandError(SYNTAX)
+    return target, timeout_ms, force
 
 
 # Waiting for replicas -------------------------------------------------------------------------------------------------

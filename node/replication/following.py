@@ -1,9 +1,8 @@
 """The replica's side of a node: the handshake's events turned into data, the stream applied. No socket.
 
-A full sync is loaded into fresh databases, which take the place of the old ones when the payload is complete. Redis's
-default (`repl-diskless-load disabled`) is to save the payload to disk, drop the old data and then load; a sync that
-fails after that leaves nothing. Here a failed sync loses nothing, the old data is served until the new is whole, and so
-there is never a LOADING phase. The price: a replica that had data holds both while it syncs.
+A full sync is loaded into fresh databases, which take the place of the old ones when the payload is complete: for a
+node without data, and with `repl-diskless-load swapdb` for any. Else a node that has data would hold both, so the
+payload waits in a file until it is complete (`arrival.py`); then the old data goes, and the new is loaded.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from node.keyspace import Database
 from node.logs import NOTICE
 from node.persistence.records import Aux, Key, Record
 from node.replication import replica
+from node.replication.arrival import Arrival
 from node.replication.replica import Introduction, Session, Step
 from node.replication.stream import StreamParser
 
@@ -30,6 +30,8 @@ log = logging.getLogger("hashslot")
 
 COMMANDS_PER_SLICE = 256
 """Commands of the stream applied before others have their turn."""
+BYTES_PER_SLICE = 32 * 1024
+"""Bytes of the payload that are loaded before others have their turn."""
 _NUDGES = 10
 _RETRY_FIRST_MS = 20
 _RETRY_MAX_MS = 1000
@@ -56,6 +58,11 @@ class Following:
         self._replication = replication
         self._session: Session | None = None
         self._parser = StreamParser()
+        self._unread: list[bytes] = []
+        """What the connection has given and nobody has looked at yet."""
+        self._unit: list[bytes] = []
+        """Bytes of a transaction of the stream whose EXEC has not come: it was not applied, and does not count."""
+        self._arrival: Arrival | None = None
         self._send: Callable[[bytes], None] | None = None
         self._close: Callable[[], None] | None = None
         self._fresh: list[Database] = []
@@ -97,7 +104,9 @@ class Following:
         self.state = "handshake"
         self._send, self._close = send, close
         self._last_io_ms = self._node.now_ms
-        self._session = Session(self._introduction())
+        has_data = any(map(len, self._node.databases))
+        mode = self._node.config.repl_diskless_load
+        self._session = Session(self._introduction(), as_it_is=has_data and mode in ("disabled", "on-empty-db"))
         send(self._session.begin())
 
     def _introduction(self) -> Introduction:
@@ -111,19 +120,39 @@ class Following:
             version=replication.server_version,
             replid=replication.id if self._has_history else "?",
             offset=replication.offset + 1 if self._has_history else -1,
+            failover=replication.failover.in_progress,
         )
 
     def received(self, data: bytes) -> bool:
-        """Bytes from the primary. True when commands are left to apply: stop reading, call `apply` in the next turn."""
+        """Bytes from the primary. True when there is more to do: stop reading, call `apply` in the next turn."""
         if self._session is None:
             return False
         self._last_io_ms = self._node.now_ms
         self._node.stats.net_repl_input_bytes += len(data)
+        self._unread.append(data)
+        return self.apply()
+
+    def apply(self) -> bool:
+        """One slice of what was received: a part of the payload, or commands of the stream. True when there is more."""
+        if self._apply_commands():
+            return True
+        if self._is_loading():
+            return True  # That takes its turns itself; what follows has to wait.
+        if not self._unread or self._session is None:
+            return False
+        data = self._unread[0]
+        if self._session.step is Step.STREAM or len(data) <= BYTES_PER_SLICE:
+            del self._unread[0]
+        else:
+            data, self._unread[0] = data[:BYTES_PER_SLICE], data[BYTES_PER_SLICE:]
         for event in self._session.feed(data):
             self._handle(event)
             if self._session is None:
                 return False
-        return self.apply()
+        return self._apply_commands() or bool(self._unread) or self._is_loading()
+
+    def _is_loading(self) -> bool:
+        return self._arrival is not None and self._arrival.loading
 
     def lost(self, reason: str = "") -> None:
         """The connection is down, or could not be made."""
@@ -131,6 +160,11 @@ class Following:
             return
         if self._session is not None and reason:
             log.log(NOTICE, "Connection with master lost: %s", reason)
+        if self.client is not None:
+            self.client.send = _nowhere
+            self._send = None
+            while self.apply():
+                continue  # What has reached us is not lost with the connection.
         if self.connected:
             self._down_since_ms = self._node.now_ms
             self.retry_ms = _RETRY_FIRST_MS
@@ -144,6 +178,7 @@ class Following:
         """Follow no more. A second call does nothing."""
         self._stopped = True
         close = self._close
+        self._drop_arrival()
         self._forget_connection()
         if close is not None:
             close()
@@ -153,12 +188,21 @@ class Following:
         self._session = None
         self._send = self._close = None
         self._parser = StreamParser()
+        self._unread = []
+        self._unit = []
         self._fresh = []
-        self._sync = None
+        if not self._is_loading():
+            self._drop_arrival()
         client, self.client = self.client, None
         if client is not None:
             self.database = client.database
             self._node.forget_client(client)
+
+    def _drop_arrival(self) -> None:
+        arrival, self._arrival = self._arrival, None
+        self._sync = None
+        if arrival is not None:
+            arrival.drop()
 
     def _end(self, reason: str) -> None:
         """End the connection ourselves."""
@@ -181,22 +225,37 @@ class Following:
                 self._load(records)
             case replica.FullResync(replid, offset) if not self._accepts(replid, offset):
                 self._end(f"it has another history, and less data: up to {offset}, we up to {self._replication.offset}")
+            case replica.Received(data, read, size):
+                self._sync_read, self._sync_size = read, size
+                if self._arrival is None:
+                    self._arrival = Arrival(self._node, self._replication)
+                self._arrival.keep(data)
             case replica.FullResync():
+                self._replication.failover.answered()
                 log.log(NOTICE, "Full resync from master: %s:%d", event.replid, event.offset)
                 self.state = "sync"
                 self._sync = event
                 self._sync_read = self._sync_size = 0
                 self._fresh = [Database(one.index, one.clustered) for one in self._node.databases]
                 self.database = self._node.databases[0]
+                if self._node.config.repl_diskless_load == "flush-before-load":
+                    self._replication.lose_data()
             case replica.Complete():
-                self._take_over()
+                if self._arrival is None:
+                    self._take_over()
+                else:
+                    self._arrival.load(self._arrived)
             case replica.Continue(replid):
                 log.log(NOTICE, "Successful partial resynchronization with master.")
+                self._replication.failover.answered()
                 self._replication.renamed(replid or self._replication.id)
                 self._replication.open_backlog()
                 self._follow_stream()
-            case replica.Failed(reason):
-                self._end(reason)
+            case replica.Failed(reason, refused):
+                if refused:
+                    self._replication.failover.rejected()
+                if not self._stopped:
+                    self._end(reason)
 
     def _accepts(self, replid: str, offset: int) -> bool:
         """Whether to replace our data by the primary's. A part of our own history that it has dropped is no question."""
@@ -223,13 +282,32 @@ class Following:
         replication.adopt(self._sync.replid, self._sync.offset)
         for database, fresh in zip(node.databases, self._fresh, strict=True):
             database.swap(fresh)
-            node.io.free_later(fresh.slots)
+            node.io.free_later([*fresh.slots, fresh.expires])
+        node.note_field_deadlines()
+        node.dirty += sum(map(len, node.databases))
         self._fresh = []
         self._sync = None
         self._has_history = True
         self._nudges = _NUDGES
         log.log(NOTICE, "MASTER <-> REPLICA sync: Finished with success")
         self._follow_stream()
+
+    def _arrived(self, error: str, database: int) -> None:
+        """What waited in the file is our data now (or, with an error, there is none). The connection may be gone."""
+        node, sync = self._node, self._sync
+        self._arrival = self._sync = None
+        if error or sync is None:
+            self._has_history = False
+            self._end(f"the payload can not be loaded: {error}")
+            return
+        self._replication.adopt(sync.replid, sync.offset)
+        self._has_history = True
+        self.database = node.databases[database if database < len(node.databases) else 0]
+        log.log(NOTICE, "MASTER <-> REPLICA sync: Finished with success")
+        if self._session is not None:
+            self._nudges = _NUDGES
+            self._last_io_ms = node.now_ms
+            self._follow_stream()
 
     def _follow_stream(self) -> None:
         node = self._node
@@ -253,7 +331,7 @@ class Following:
 
     # The stream ---------------------------------------------------------------------------------------------------
 
-    def apply(self) -> bool:
+    def _apply_commands(self) -> bool:
         """Apply commands of the stream, up to a slice of them. True when there is more to apply."""
         client = self.client
         if client is None:
@@ -269,8 +347,13 @@ class Following:
                     self._run(client, args)
                 if self.client is not client:
                     return False
-                replication.forward(raw)
+                self._unit.append(raw)
+                if client.transaction is None:
+                    replication.forward(raw if len(self._unit) == 1 else b"".join(self._unit))
+                    self._unit.clear()
         except ProtocolError as error:
+            self._parser = StreamParser()
+            self._unread = []
             self._end(error.text)
             return False
         finally:
@@ -278,12 +361,15 @@ class Following:
         return True
 
     def _run(self, client: Client, args: list[bytes]) -> None:
-        """Run one command as our primary's. An error means that our data and the primary's may differ."""
+        """Run one command as our primary's, which gets no reply: it would take one for a request.
+
+        An error means that our data and the primary's may differ.
+        """
         node = self._node
         client.last_seen_ms = node.now_ms
         client.commands += 1
         try:
-            reply = node.executor.execute(client, args)
+            node.executor.execute(client, args)
         except CommandError as error:
             node.stats.error(error.code)
             node.stats.unexpected_error_replies += 1
@@ -296,9 +382,6 @@ class Following:
         except Exception:  # a fault of ours must not cost the link: the offset has to stay in step with the stream
             log.exception("Internal error while applying %r of the replication stream", args[0][:64])
             node.context.abandon()
-            return
-        if reply is not resp.SILENCE:
-            client.send(client.encode(reply))
 
     def acknowledge(self) -> None:
         """Tell the primary how far we are."""
@@ -364,3 +447,7 @@ class Following:
         """The reply to ROLE."""
         offset = self._replication.offset if self.client is not None else -1
         return [b"slave", self.host.encode(), self.port, self.state.encode(), offset]
+
+
+def _nowhere(data: bytes) -> None:
+    return None

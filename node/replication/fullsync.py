@@ -22,18 +22,27 @@ class FullSync:
     """The payload's way to its replicas. `step` until it returns False.
 
     offset: where the stream was when the walk began. sent: called with each replica that has got all of its payload.
+    diskless: whether the `$EOF:` form is used at all (repl-diskless-sync). folder: where a payload waits otherwise.
     """
 
     def __init__(
-        self, walk: SnapshotWalk, members: list[Peer], mark: bytes, offset: int, sent: Callable[[Peer], None]
+        self,
+        walk: SnapshotWalk,
+        members: list[Peer],
+        mark: bytes,
+        offset: int,
+        sent: Callable[[Peer], None],
+        *,
+        diskless: bool = True,
+        folder: str | None = None,
     ) -> None:
         self.offset = offset
         self._walk = walk
         self._mark = mark
         self._sent = sent
-        self._direct = [peer for peer in members if peer.announced.eof]
-        self._spooled = [peer for peer in members if not peer.announced.eof]
-        self._spool = Spool() if self._spooled else None
+        self._direct = [peer for peer in members if diskless and peer.announced.eof]
+        self._spooled = [peer for peer in members if peer not in self._direct]
+        self._spool = Spool(folder) if self._spooled else None
         self._position = 0
         for peer in self._direct:
             peer.client.send(b"$EOF:%b\r\n" % mark)

@@ -171,7 +171,10 @@ class PrimarySide:
                 peer.client.send(b"+FULLRESYNC %b %d\r\n" % (replication.id.encode(), offset))
             log.log(NOTICE, "Full resync with replica %s:%d from offset %d.", *peer.address, offset)
         mark = random_id(node.random).encode()
-        self._syncs.append(FullSync(walk, members, mark, offset, self._payload_sent))
+        diskless, folder = node.config.repl_diskless_sync, node.config.dir
+        self._syncs.append(
+            FullSync(walk, members, mark, offset, self._payload_sent, diskless=diskless, folder=folder)
+        )
         replication.stream_restarts()
         if not self._stepping:
             self._stepping = True

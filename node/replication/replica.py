@@ -49,6 +49,8 @@ class Introduction:
     version: str = ""
     replid: str = "?"
     offset: int = -1
+    failover: bool = False
+    """The primary is a replica of ours still, and is to be a primary from now on (FAILOVER)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,17 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """Some of the payload, as it is. `size`: of the whole, 0 when unknown; `read`: bytes so far."""
+
+    data: bytes
+    read: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
-    """The payload is whole and its checksum right."""
+    """The payload is whole; if it was read on the way, its checksum is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +110,11 @@ class Failed:
     """Nothing more can come of this connection: close it, try again later."""
 
     reason: str
+    refused: bool = False
+    """The primary does not want to sync us, and said so."""
 
 
-Event = Send | FullResync | Continue | Loaded | Complete | Streamed | Failed
+Event = Send | FullResync | Continue | Loaded | Received | Complete | Streamed | Failed
 
 
 @dataclass(slots=True)
@@ -111,14 +124,20 @@ class _Payload:
     length: int = -1
     mark: bytes = b""
     read: int = 0
+    tail: bytes = b""
+    """In the form with a mark, when it is passed on as it is: the last bytes, which may be the mark."""
     reader: RdbReader = field(default_factory=RdbReader)
 
 
 class Session:
-    """One connection to a primary, from its first byte to its last."""
+    """One connection to a primary, from its first byte to its last.
 
-    def __init__(self, introduction: Introduction) -> None:
+    as_it_is: the payload is not to be read on the way, but given out as `Received`.
+    """
+
+    def __init__(self, introduction: Introduction, *, as_it_is: bool = False) -> None:
         self.step = Step.PING
+        self._as_it_is = as_it_is
         self._me = introduction
         self._buffer = b""
         self._awaited: list[str] = []
@@ -213,7 +232,8 @@ class Session:
         if not self._awaited:
             self.step = Step.PSYNC
             me = self._me
-            events.append(Send(resp.request([b"PSYNC", me.replid.encode(), b"%d" % me.offset])))
+            failover = [b"FAILOVER"] if me.failover else []
+            events.append(Send(resp.request([b"PSYNC", me.replid.encode(), b"%d" % me.offset, *failover])))
 
     def _psync_answered(self, text: str, events: list[Event]) -> None:
         words = text.split()
@@ -224,7 +244,8 @@ class Session:
             self.step = Step.STREAM
             events.append(Continue(words[1] if len(words) > 1 and len(words[1]) == 40 else ""))
         else:
-            self._fail(f"the primary can not sync us now: {text}", events)
+            self.step = Step.FAILED
+            events.append(Failed(f"the primary can not sync us now: {text}", refused=True))
 
     # Payload ------------------------------------------------------------------------------------------------------
 
@@ -246,6 +267,9 @@ class Session:
             missing = payload.length - payload.read
             chunk, self._buffer = chunk[:missing], chunk[missing:]
         payload.read += len(chunk)
+        if self._as_it_is:
+            self._pass_on(chunk, events)
+            return
         try:
             records = reader.feed(chunk)
             if payload.length >= 0 and payload.read == payload.length:
@@ -259,6 +283,20 @@ class Session:
             self._end_by_length(events)
         elif reader.finished and len(reader.leftover) >= _MARK_SIZE:
             self._end_by_mark(events)
+
+    def _pass_on(self, chunk: bytes, events: list[Event]) -> None:
+        """Give out bytes of the payload. A mark is known by standing where nothing follows it: the stream waits for us."""
+        payload = self._payload
+        if payload.length >= 0:
+            events.append(Received(chunk, payload.read, payload.length))
+            ended = payload.read == payload.length
+        else:
+            chunk = payload.tail + chunk
+            ended = chunk.endswith(payload.mark)
+            payload.tail = chunk[-_MARK_SIZE:]
+            events.append(Received(chunk[:-_MARK_SIZE], payload.read - len(payload.tail), 0))
+        if ended:
+            self._ended(events)
 
     def _end_by_length(self, events: list[Event]) -> None:
         payload = self._payload

@@ -10,8 +10,9 @@ _IN_MEMORY_MAX = 1 << 20
 class Spool:
     """Bytes written at the end, then read from the start. Small ones stay in memory, others go to an unnamed file."""
 
-    def __init__(self) -> None:
-        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY_MAX)  # noqa: SIM115 - lives as long as the sync, see close
+    def __init__(self, folder: str | None = None) -> None:
+        """folder: where the file is to be; None for the system's place for such, which may be its memory."""
+        self._file = SpooledTemporaryFile(max_size=_IN_MEMORY_MAX, dir=folder)  # noqa: SIM115 - lives as long as the sync, see close
         self.size = 0
 
     def write(self, data: bytes) -> None:

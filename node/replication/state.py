@@ -15,6 +15,7 @@ from node import resp
 from node.client import Unusual
 from node.logs import NOTICE
 from node.replication.backlog import Backlog
+from node.replication.failover import Failover
 from node.replication.following import Following
 from node.replication.primary import PrimarySide
 from node.version import REDIS_VERSION
@@ -64,6 +65,7 @@ class Replication:
         self._pinged_ms = node.started_ms
         self.primary = PrimarySide(node, self)
         """Our replicas."""
+        self.failover = Failover(node, self)
         self.following: Following | None = None
         """Our primary; None when this node is one itself."""
         self.accepts_history: Callable[[int], bool] = lambda offset: True
@@ -274,6 +276,18 @@ class Replication:
         self.second_id, self.second_offset = NO_ID, -1
         self.backlog = Backlog(self._node.config.repl_backlog_size, offset)
 
+    def lose_data(self) -> None:
+        """All our data goes, before what comes in its place is there. Until then it is no point of any history."""
+        node = self._node
+        self.flush()
+        self.primary.abort_syncs()
+        self.primary.disconnect_all()
+        self.backlog = None
+        for database in node.databases:
+            for observer in node.observers:
+                observer.replaced(database, None)
+            node.io.free_later([database.expires, *database.clear()])
+
     def renamed(self, replid: str) -> None:
         """Our primary goes on with the history we have under another id (+CONTINUE): our replicas have to be told."""
         if replid == self.id:
@@ -302,6 +316,7 @@ class Replication:
     def tick(self, now_ms: int) -> None:
         """Ten times a second, or as often as wanted: what has to be done once a second is done once a second."""
         self.flush()
+        self.failover.tick(now_ms)
         if self.following is not None:
             self.following.nudge()
         if now_ms - self._ticked_ms < _TICK_MS and now_ms >= self._ticked_ms:
@@ -328,7 +343,8 @@ class Replication:
 
     def _may_ping(self) -> bool:
         """Not while a manual failover waits for the replica to have all of the stream: it must stand still."""
-        return self.feeding and bool(self.primary.peers) and not self._node.pause.failover_until_ms
+        quiet = bool(self._node.pause.failover_until_ms) or self._node.closing.ended
+        return self.feeding and bool(self.primary.peers) and not quiet
 
     def client_gone(self, client: Client) -> None:
         """A connection is down."""
@@ -354,7 +370,7 @@ class Replication:
             fields[f"slave{number}"] = f"ip={ip},port={port},{facts}"
         backlog = self.backlog
         fields |= {
-            "master_failover_state": "no-failover",
+            "master_failover_state": self.failover.state,
             "master_replid": self.id,
             "master_replid2": self.second_id,
             "master_repl_offset": self.offset,

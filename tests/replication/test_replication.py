@@ -207,9 +207,9 @@ def test_replicas_that_ask_together_share_one_walk(monkeypatch: pytest.MonkeyPat
     walks = []
     began = fullsync.FullSync.__init__
 
-    def counted(self: fullsync.FullSync, walk: object, members: list[object], *rest: object) -> None:
+    def counted(self: fullsync.FullSync, walk: object, members: list[object], *rest: object, **more: object) -> None:
         walks.append(len(members))
-        began(self, walk, members, *rest)  # type: ignore[arg-type]
+        began(self, walk, members, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fullsync.FullSync, "__init__", counted)
     world = World()

@@ -141,6 +141,7 @@ class Member:
     def __init__(self, world: World, port: int, settings: dict[str, str]) -> None:
         config = Config()
         config.load("port", [str(port)])
+        config.load("save", [""])
         config.set_many(settings)
         self.world = world
         self.port = port
