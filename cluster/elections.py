@@ -114,6 +114,8 @@ def _plan(core: Core, primary: Member, asked: bool, now_ms: int) -> None:
     if not asked:
         delay_ms = DELAY_MS + int(core.random.random() * JITTER_MS) + election.rank * RANK_DELAY_MS
         delay_ms += _turn(core, primary) * TURN_MS
+    if _knows_it_goes_first(core, primary, now_ms):
+        delay_ms = 0
     election.due_ms = now_ms + delay_ms
     core.out.log(
         Level.NOTICE,
@@ -212,6 +214,7 @@ def granted(core: Core, voter: Member, header: Header, now_ms: int) -> None:
         core.out.log(Level.NOTICE, f"configEpoch set to {election.epoch} after successful failover")
     core.rejoining = False  # A majority has just agreed with this node: there is nothing to wait for.
     core.minority_ms = None
+    core.lease.granted_ms = max(core.lease.granted_ms, election.due_ms or 0)
     take_over(core, primary, now_ms)
 
 

@@ -2,20 +2,39 @@
 
     python -m tests.interop.time_to_failover [ROUNDS] [KIND]
 
-Three primaries with a replica each, node timeout 2 s; each round kills the owner of the first slots, waits for the other
+Three primaries with a replica each, node timeout 2 s, 100 writes a batch without a pause to each primary; each round kills the owner of the first slots, waits for the other
 node of its shard to take a write, starts the dead one again and waits until it replicates.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import statistics
 import sys
 import tempfile
+import threading
 from pathlib import Path
+
+import redis
 
 from tests.clients.up import until
 from tests.interop.shards import Shards, key_of
+
+
+def write_all_the_time(cluster: Shards, over: threading.Event, shard: int) -> None:
+    """A writer of one shard, which goes to whichever of its nodes takes writes."""
+    at = shard
+    batch = [key_of(shard, number) for number in range(1000, 1100)]
+    while not over.is_set():
+        with contextlib.suppress(redis.RedisError, OSError), Shards.direct(cluster.nodes[at]) as client:
+            while not over.is_set():
+                with client.pipeline(transaction=False) as pipe:
+                    for key in batch:
+                        pipe.set(key, b"x" * 100)
+                    pipe.execute()
+        at = shard + 3 if at == shard else shard
+        over.wait(0.05)
 
 
 def rounds(count: int, kind: str) -> list[float]:
@@ -25,6 +44,10 @@ def rounds(count: int, kind: str) -> list[float]:
         replicas = [(kind, 0), (kind, 1), (kind, 2)]
         with Shards(Path(folder), primaries=[kind] * 3, replicas=replicas) as cluster:
             primary, replica = 0, 3
+            over = threading.Event()
+            writers = [threading.Thread(target=write_all_the_time, args=(cluster, over, shard)) for shard in range(3)]
+            for writer in writers:
+                writer.start()
             for number in range(count):
                 cluster.nodes[primary].kill(signal.SIGKILL)
                 results.append(cluster.seconds_until_writable(replica, key_of(0, number)))
@@ -33,6 +56,9 @@ def rounds(count: int, kind: str) -> list[float]:
                 until(lambda node=back: node.info().get("master_link_status") == "up", "a replica again", 30)
                 until(lambda: cluster._is_healthy(cluster.nodes[1]), "everyone well", 30)
                 primary, replica = replica, primary
+            over.set()
+            for writer in writers:
+                writer.join()
     return results
 
 
