@@ -25,6 +25,7 @@ from node.connection import Connection
 from node.errors import CommandError
 from node.freeing import Remains
 from node.logs import NOTICE
+from node.migration.link import Links
 from node.persistence.loading import LoadError, Loading
 from node.persistence.snapshot_file import remove_leftovers
 from node.replication.link import ReplicaLink
@@ -74,6 +75,7 @@ class Server:
         self.node = Node(config, self, random, _now_ms(), cluster=cluster, identity=identity)
         self.bus = None if cluster is None else Bus(self.node, loop, nodes_conf or Path("nodes.conf"))
         self._transit_links = TransitLinks(self.node, loop)
+        self._migration_links = Links(self.node, loop)
         self.restart = False
         self.exit_status = 0
         self.load_error = ""
@@ -165,6 +167,7 @@ class Server:
         if self._link is not None:
             self._link.close()
         self._transit_links.close()
+        self._migration_links.close()
         if self.bus is not None:
             self.bus.close()
         for connection in list(self.connections.values()):
@@ -270,6 +273,7 @@ class Server:
         node.gate.tick(now_ms)
         node.blocking.tick(now_ms)
         node.replication.tick(now_ms)
+        node.migrations.tick()
         node.saving.tick(now_ms)
         node.closing.tick(now_ms)
         node.stats.sample(node.commands.calls(), now_ms)

@@ -13,6 +13,7 @@ from cluster.slots import SlotError, key_slot, parse_slot, range_slots_to_assign
 from gossip.messages import SLOT_COUNT
 from node.commands import cluster as cluster_commands
 from node.commands.cluster import ASKS, CHANGES, VARIES, carry_out, cluster_of, has_keys, integer, node_id, subcommand
+from node.commands.cluster_migration import refuse_moving
 from node.context import Context
 from node.errors import NO_REPLICAS, CommandError, wrong_arity
 from node.gate import Deferred
@@ -125,6 +126,7 @@ def setslot(ctx: Context, args: Args) -> Reply:
     try:
         operations.check_setslot(obeying=obeying)
         slot = parse_slot(args[2])
+        refuse_moving(ctx, slot)
         order, at = _slot_order(slot, args)
         operations.check_slot_order(order, _holds(ctx, slot), obeying=obeying)
     except ClusterError as error:

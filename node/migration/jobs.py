@@ -180,6 +180,17 @@ class Migrations:
         for effect in job.step(event, self.clock_ms()):
             self._do(job, effect)
 
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Somebody does not want these any more."""
+        for job in jobs:
+            self.step(job, migration.Cancel())
+
+    def finished_elsewhere(self, job: Import, stage: Stage, message: str) -> None:
+        """On a replica: the primary tells how its import has ended."""
+        if job.tracking and job.stage not in ENDED:
+            for effect in job.finished_elsewhere(stage, message, self.clock_ms()):
+                self._do(job, effect)
+
     def said(self, client: Client, word: Word) -> None:
         """The source of an import says something."""
         job = self._clients[client.id]
