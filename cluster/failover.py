@@ -81,12 +81,13 @@ class ManualFailover:
 class Comeback:
     """A primary has come back with less than its replicas have. Times are unix ms.
 
-    On the primary: since_ms is when it began to wait for one of them; over when it has waited long enough. On a
-    replica: synced_with is whose stream its data is from; less_since_ms when that primary was first seen to have less
+    On the primary: since_ms is when it began to wait for one of them; succeeded when somebody has claimed its slots
+    meanwhile; over when it has waited long enough. On a replica: synced_with is whose stream its data is from; less_since_ms when that primary was first seen to have less
     than this node; asks_since_ms when this node began to ask for its place.
     """
 
     since_ms: int | None = None
+    succeeded: bool = False
     over: bool = False
     synced_with: NodeId | None = None
     less_since_ms: int | None = None

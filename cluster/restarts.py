@@ -66,8 +66,16 @@ def waits(core: Core, now_ms: int) -> bool:
         core.out.log(Level.WARNING, "No replica with more data has taken over: going on with less")
         _go_on(core)
         return False
-    core.gossip.mute = waited_ms > SILENT_AFTER_MS
+    core.gossip.mute = waited_ms > SILENT_AFTER_MS and not comeback.succeeded
     return True
+
+
+def hear_claim(core: Core, header: Header) -> None:
+    """Somebody says that this primary's slots are another's: true or not, it takes pings to find out."""
+    overtaken = header.config_epoch > core.myself.config_epoch
+    if core.gossip.mute and overtaken and int.from_bytes(header.slots, "little") & core.slotmap.bits(core.myself.id):
+        core.comeback.succeeded = True
+        core.gossip.mute = False
 
 
 def _go_on(core: Core) -> None:
