@@ -12,27 +12,23 @@ from node.numbers import parse_double, parse_int
 from node.registry import KEY_READ, KEY_UPDATE, Args, Flag, Group, KeySpec
 from node.resp import NULL_ARRAY, HumanDouble, Reply
 from node.types import geohash
-from node.types.geohash import Box, Circle, Place, Shape
+from node.types.geohash import Box, Circle, Place, Polygon, Shape
 from node.types.zset import ScoreRange, ZSet
 
 group = Group("geo")
 
-_READ = Flag.READONLY
-_WRITE = Flag.WRITE | Flag.DENYOOM
+READ = Flag.READONLY
+WRITE = Flag.WRITE | Flag.DENYOOM
 
 _UNITS_M = {b"M": 1.0, b"KM": 1000.0, b"FT": 0.3048, b"MI": 1609.34}
 _BAD_UNIT = "ERR unsupported unit provided. please use M, KM, FT, MI"
 _NO_SUCH_MEMBER = "ERR could not decode requested zset member"
-_IN_CIRCLE = (
-    "O(N+log(M)) where N is the number of elements inside the bounding box of the circular area delimited by center "
-    "and radius and M is the number of items inside the index."
-)
 _IN_SHAPE = (
     "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area around the shape provided as "
     "the filter and M is the number of items inside the shape"
 )
-_ANY_ADDED = ("6.2.0", "Added the `ANY` option for `COUNT`.")
-_UPPERCASE_UNITS = ("7.0.0", "Added support for uppercase unit names.")
+_INT_MIN, _INT_MAX = -(1 << 31), (1 << 31) - 1
+UPPERCASE_UNITS = ("7.0.0", "Added support for uppercase unit names.")
 
 
 # Reading arguments ----------------------------------------------------------------------------------------------------
@@ -45,7 +41,7 @@ def _unit_m(text: bytes) -> float:
     return unit
 
 
-def _place(longitude: bytes, latitude: bytes) -> Place:
+def place_of(longitude: bytes, latitude: bytes) -> Place:
     place = Place(read_score(longitude), read_score(latitude))
     if not geohash.is_on_the_map(place):
         raise CommandError(f"ERR invalid longitude,latitude pair {place.longitude:f},{place.latitude:f}")
@@ -59,11 +55,21 @@ def _size(text: bytes, name: str) -> float:
     return number
 
 
-def _radius(amount: bytes, unit: bytes) -> tuple[float, float]:
+def radius_of(amount: bytes, unit: bytes) -> tuple[float, float]:
     radius = _size(amount, "radius")
     if radius < 0:
         raise CommandError("ERR radius cannot be negative")
     return radius, _unit_m(unit)
+
+
+def _polygon(args: Args, at: int) -> Polygon:
+    """The polygon whose number of vertices is args[at]. CommandError when it has too few of them."""
+    count = parse_int(args[at])
+    if count is None or not _INT_MIN <= count <= _INT_MAX:
+        raise CommandError("ERR invalid number of vertices")
+    if count < 3 or 2 * count > len(args) - at - 1:
+        raise CommandError("ERR GEOSEARCH BYPOLYGON must have at least 3 vertices")
+    return Polygon.around(tuple(place_of(args[one], args[one + 1]) for one in range(at + 1, at + 1 + 2 * count, 2)))
 
 
 # One place ------------------------------------------------------------------------------------------------------------
@@ -72,7 +78,7 @@ def _radius(amount: bytes, unit: bytes) -> tuple[float, float]:
 @group.command(
     "GEOADD key [NX | XX] [CH] longitude latitude member [longitude latitude member ...]",
     arity=-5,
-    flags=_WRITE,
+    flags=WRITE,
     keys=KEY_UPDATE,
     since="3.2.0",
     summary="Adds one or more members to a geospatial index. The key is created if it doesn't exist.",
@@ -90,7 +96,7 @@ def geoadd(ctx: Context, args: Args) -> Reply:
         raise CommandError(SYNTAX)
     request = [b"zadd", *args[1:first]]
     for at in range(first, len(args), 3):
-        score = geohash.encode(_place(args[at], args[at + 1]))
+        score = geohash.encode(place_of(args[at], args[at + 1]))
         request += (b"%d" % score, args[at + 2])
     if len(request) == first:
         raise CommandError(SYNTAX)
@@ -103,7 +109,7 @@ def geoadd(ctx: Context, args: Args) -> Reply:
 @group.command(
     "GEODIST key member1 member2 [M | KM | FT | MI]",
     arity=-4,
-    flags=_READ,
+    flags=READ,
     keys=KEY_READ,
     since="3.2.0",
     summary="Returns the distance between two members of a geospatial index.",
@@ -129,7 +135,7 @@ def _written(distance: float) -> bytes:
 @group.command(
     "GEOHASH key [member [member ...]]",
     arity=-2,
-    flags=_READ,
+    flags=READ,
     keys=KEY_READ,
     since="3.2.0",
     summary="Returns members from a geospatial index as geohash strings.",
@@ -144,7 +150,7 @@ def geohash_texts(ctx: Context, args: Args) -> Reply:
 @group.command(
     "GEOPOS key [member [member ...]]",
     arity=-2,
-    flags=_READ,
+    flags=READ,
     keys=KEY_READ,
     since="3.2.0",
     summary="Returns the longitude and latitude of members from a geospatial index.",
@@ -164,7 +170,7 @@ def _coordinates(place: Place) -> list[HumanDouble]:
 
 
 @dataclass(slots=True)
-class _Search:
+class Search:
     """What a search asks for. count: 0 for all. unit_m: of the distances that are told or stored."""
 
     center: Place | None = None
@@ -180,10 +186,13 @@ class _Search:
     store_distances: bool = False
     from_member: bool = False
     from_place: bool = False
+    polygon: Polygon | None = None
 
     @property
     def shape(self) -> Shape:
-        """A circle for one size, a box for two."""
+        """The polygon, or a circle for one size, a box for two."""
+        if self.polygon is not None:
+            return self.polygon
         assert self.center is not None
         if len(self.size) == 1:
             return Circle(self.center, self.size[0], self.unit_m)
@@ -219,17 +228,22 @@ class _Search:
         """Take an option of GEOSEARCH that says where to search; like `read_common`."""
         word = args[at].upper()
         left = len(args) - at - 1
+        if word == b"BYPOLYGON" and left >= 2 and not (self.from_member or self.from_place or self.size):
+            self.polygon = _polygon(args, at + 1)
+            return 2 + 2 * len(self.polygon.vertices)
+        if self.polygon is not None:
+            return 0
         if word == b"FROMMEMBER" and left >= 1 and not self.from_place:
             self.from_member = True
             if found is not None:
-                self.center = _member_place(found, args[at + 1])
+                self.center = member_place(found, args[at + 1])
             return 2
         if word == b"FROMLONLAT" and left >= 2 and not self.from_member:
             self.from_place = True
-            self.center = _place(args[at + 1], args[at + 2])
+            self.center = place_of(args[at + 1], args[at + 2])
             return 3
         if word == b"BYRADIUS" and left >= 2 and len(self.size) != 2:
-            radius, self.unit_m = _radius(args[at + 1], args[at + 2])
+            radius, self.unit_m = radius_of(args[at + 1], args[at + 2])
             self.size = (radius,)
             return 3
         if word == b"BYBOX" and left >= 3 and len(self.size) != 1:
@@ -254,7 +268,7 @@ class _Search:
             self.sort = b"ASC"
 
 
-def _member_place(found: ZSet, member: bytes) -> Place:
+def member_place(found: ZSet, member: bytes) -> Place:
     score = found.get(member)
     if score is None:
         raise CommandError(_NO_SUCH_MEMBER)
@@ -265,7 +279,7 @@ _Hit = tuple[float, bytes, float, Place]
 """Metres from the center, member, score, place."""
 
 
-def _hits(found: ZSet, search: _Search) -> list[_Hit]:
+def _hits(found: ZSet, search: Search) -> list[_Hit]:
     """The members within the shape, sorted and cut as asked for."""
     shape = search.shape
     enough = search.count if search.any_found else 0
@@ -290,7 +304,7 @@ def _distance_of(hit: _Hit) -> float:
     return hit[0]
 
 
-def _finish(ctx: Context, found: ZSet | None, search: _Search, event: str) -> Reply:
+def finish(ctx: Context, found: ZSet | None, search: Search, event: str) -> Reply:
     """Run a search: the reply, or the number of members stored."""
     hits = [] if found is None else _hits(found, search)
     if search.target is not None:
@@ -316,38 +330,40 @@ def _finish(ctx: Context, found: ZSet | None, search: _Search, event: str) -> Re
 
 
 @group.command(
-    "GEOSEARCH key <FROMMEMBER member | FROMLONLAT longitude latitude> "
-    "<BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> "
+    "GEOSEARCH key [FROMMEMBER member | FROMLONLAT longitude latitude] "
+    "<BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>"
+    " | BYPOLYGON num-vertices <longitude latitude [longitude latitude ...]>> "
     "[ASC | DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
     arity=-7,
-    flags=_READ,
+    flags=READ,
     keys=KEY_READ,
     since="6.2.0",
     summary="Queries a geospatial index for members inside an area of a box or a circle.",
     complexity=_IN_SHAPE,
-    history=(_UPPERCASE_UNITS,),
+    history=(UPPERCASE_UNITS,),
 )
 def geosearch(ctx: Context, args: Args) -> Reply:
-    return _search(ctx, args, 1, _Search())
+    return _search(ctx, args, 1, Search())
 
 
 @group.command(
-    "GEOSEARCHSTORE destination source <FROMMEMBER member | FROMLONLAT longitude latitude> "
-    "<BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>> "
+    "GEOSEARCHSTORE destination source [FROMMEMBER member | FROMLONLAT longitude latitude] "
+    "<BYRADIUS radius <M | KM | FT | MI> | BYBOX width height <M | KM | FT | MI>"
+    " | BYPOLYGON num-vertices <longitude latitude [longitude latitude ...]>> "
     "[ASC | DESC] [COUNT count [ANY]] [STOREDIST]",
     arity=-8,
-    flags=_WRITE,
+    flags=WRITE,
     keys=(KeySpec("OW update"), KeySpec("RO access", begin=2)),
     since="6.2.0",
     summary="Queries a geospatial index for members inside an area of a box or a circle, optionally stores the result.",
     complexity=_IN_SHAPE,
-    history=(_UPPERCASE_UNITS,),
+    history=(UPPERCASE_UNITS,),
 )
 def geosearchstore(ctx: Context, args: Args) -> Reply:
-    return _search(ctx, args, 2, _Search(target=args[1]))
+    return _search(ctx, args, 2, Search(target=args[1]))
 
 
-def _search(ctx: Context, args: Args, key_at: int, search: _Search) -> Reply:
+def _search(ctx: Context, args: Args, key_at: int, search: Search) -> Reply:
     found = ctx.read_as(args[key_at], ZSet)
     at = key_at + 1
     while at < len(args):
@@ -360,132 +376,9 @@ def _search(ctx: Context, args: Args, key_at: int, search: _Search) -> Reply:
         at += taken
     search.check("GEOSEARCHSTORE")
     name = args[0].decode()
-    if not (search.from_member or search.from_place):
+    if not (search.from_member or search.from_place or search.polygon):
         raise CommandError(f"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}")
-    if not search.size:
+    if not (search.size or search.polygon):
         raise CommandError(f"ERR exactly one of BYRADIUS and BYBOX can be specified for {name}")
     search.check_count()
-    return _finish(ctx, found, search, "geosearchstore")
-
-
-# The old searches -----------------------------------------------------------------------------------------------------
-
-
-def _stored_keys(start: int) -> tuple[KeySpec, ...]:
-    """One key to read, and one behind STORE or STOREDIST."""
-    targets = [KeySpec("OW update", begin=start, keyword=word) for word in ("STORE", "STOREDIST")]
-    return (KeySpec("RO access"), *targets)
-
-
-def _radius_keys(args: Args, options_at: int) -> list[int]:
-    """Positions of the keys: the first argument, and the target behind the last STORE or STOREDIST."""
-    target = 0
-    at = options_at
-    while at < len(args):
-        if args[at].upper() in (b"STORE", b"STOREDIST") and at + 1 < len(args):
-            at += 1
-            target = at
-        at += 1
-    return [1, target] if target else [1]
-
-
-@group.command(
-    "GEORADIUS key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] "
-    "[COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
-    arity=-6,
-    flags=_WRITE,
-    keys=_stored_keys(6),
-    find_keys=lambda args: _radius_keys(args, 5),
-    since="3.2.0",
-    summary="Queries a geospatial index for members within a distance from a coordinate, optionally stores the result.",
-    complexity=_IN_CIRCLE,
-    history=(_ANY_ADDED, _UPPERCASE_UNITS),
-    deprecated_since="6.2.0",
-    replaced_by="`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument",
-)
-def georadius(ctx: Context, args: Args) -> Reply:
-    return _around_place(ctx, args, may_store=True)
-
-
-@group.command(
-    "GEORADIUS_RO key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] "
-    "[COUNT count [ANY]] [ASC | DESC]",
-    arity=-6,
-    flags=_READ,
-    keys=KEY_READ,
-    since="3.2.10",
-    summary="Returns members from a geospatial index that are within a distance from a coordinate.",
-    complexity=_IN_CIRCLE,
-    history=(_ANY_ADDED, _UPPERCASE_UNITS),
-    deprecated_since="6.2.0",
-    replaced_by="`GEOSEARCH` with the `BYRADIUS` argument",
-)
-def georadius_ro(ctx: Context, args: Args) -> Reply:
-    return _around_place(ctx, args, may_store=False)
-
-
-@group.command(
-    "GEORADIUSBYMEMBER key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] "
-    "[COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
-    arity=-5,
-    flags=_WRITE,
-    keys=_stored_keys(5),
-    find_keys=lambda args: _radius_keys(args, 4),
-    since="3.2.0",
-    summary="Queries a geospatial index for members within a distance from a member, optionally stores the result.",
-    complexity=_IN_CIRCLE,
-    history=(_ANY_ADDED, _UPPERCASE_UNITS),
-    deprecated_since="6.2.0",
-    replaced_by="`GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` arguments",
-)
-def georadiusbymember(ctx: Context, args: Args) -> Reply:
-    return _around_member(ctx, args, may_store=True)
-
-
-@group.command(
-    "GEORADIUSBYMEMBER_RO key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] "
-    "[COUNT count [ANY]] [ASC | DESC]",
-    arity=-5,
-    flags=_READ,
-    keys=KEY_READ,
-    since="3.2.10",
-    summary="Returns members from a geospatial index that are within a distance from a member.",
-    complexity=_IN_CIRCLE,
-    history=(_ANY_ADDED, _UPPERCASE_UNITS),
-    deprecated_since="6.2.0",
-    replaced_by="`GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments",
-)
-def georadiusbymember_ro(ctx: Context, args: Args) -> Reply:
-    return _around_member(ctx, args, may_store=False)
-
-
-def _around_place(ctx: Context, args: Args, may_store: bool) -> Reply:
-    found = ctx.read_as(args[1], ZSet)
-    center = _place(args[2], args[3])
-    radius, unit_m = _radius(args[4], args[5])
-    return _around(ctx, args, 6, found, _Search(center, (radius,), unit_m), may_store)
-
-
-def _around_member(ctx: Context, args: Args, may_store: bool) -> Reply:
-    found = ctx.read_as(args[1], ZSet)
-    search = _Search(size=(0.0,))
-    if found is not None:
-        center = _member_place(found, args[2])
-        radius, unit_m = _radius(args[3], args[4])
-        search = _Search(center, (radius,), unit_m)
-    return _around(ctx, args, 5, found, search, may_store)
-
-
-def _around(ctx: Context, args: Args, at: int, found: ZSet | None, search: _Search, may_store: bool) -> Reply:
-    while at < len(args):
-        taken = search.read_common(args, at)
-        if not taken and may_store and at + 1 < len(args) and args[at].upper() in (b"STORE", b"STOREDIST"):
-            search.target = args[at + 1]
-            search.store_distances = args[at].upper() == b"STOREDIST"
-            taken = 2
-        if not taken:
-            raise CommandError(SYNTAX)
-        at += taken
-    search.check("STORE option in GEORADIUS")
-    search.check_count()
-    return _finish(ctx, found, search, "georadiusstore")
+    return finish(ctx, found, search, "geosearchstore")

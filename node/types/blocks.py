@@ -6,7 +6,7 @@ it has (as an object of its own, 40). What is looked for in a sealed block is fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from node.numbers import parse_int
@@ -177,3 +177,34 @@ def remove_from(block: list[bytes], value: bytes, count: int, from_tail: bool) -
         gone = set(chosen)
         block[:] = [element for at, element in enumerate(block) if at not in gone]
     return len(chosen)
+
+
+def matches(
+    blocks: Sequence[Block], count: int, value: bytes, backwards: bool, looked_at: int
+) -> Iterator[int]:
+    """Indices of elements that are `value`, among the first (or the last) `looked_at` of the `count` in these blocks."""
+    if backwards:
+        base = count
+        for block in reversed(blocks):
+            base -= len(block)
+            if value in block:
+                elements = block.elements()
+                for at in range(len(elements) - 1, -1, -1):
+                    if count - base - at > looked_at:
+                        return
+                    if elements[at] == value:
+                        yield base + at
+            if count - base >= looked_at:
+                return
+        return
+    base = 0
+    for block in blocks:
+        if value in block:
+            for at, element in enumerate(block):
+                if base + at >= looked_at:
+                    return
+                if element == value:
+                    yield base + at
+        base += len(block)
+        if base >= looked_at:
+            return

@@ -205,11 +205,61 @@ class Box:
         return distance_m(center, place)
 
 
-Shape = Circle | Box
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """All places within the lines that join these vertices, the last one with the first; the lines are straight on a map
+    of degrees, and none crosses the date line."""
+
+    vertices: tuple[Place, ...]
+    center: Place
+
+    @staticmethod
+    def around(vertices: tuple[Place, ...]) -> Polygon:
+        """A polygon, whose center is that of its vertices on the sphere."""
+        x = y = z = 0.0
+        for longitude, latitude in vertices:
+            east, north = longitude * _RADIANS, latitude * _RADIANS
+            x += math.cos(north) * math.cos(east)
+            y += math.cos(north) * math.sin(east)
+            z += math.sin(north)
+        middle = Place(math.atan2(y, x) / _RADIANS, math.atan2(z, math.sqrt(x * x + y * y)) / _RADIANS)
+        return Polygon(vertices, middle)
+
+    @property
+    def area(self) -> _Area:
+        """The edges of the rectangle around it."""
+        longitudes, latitudes = zip(*self.vertices, strict=True)
+        return _Area(min(longitudes), max(longitudes), min(latitudes), max(latitudes))
+
+    @property
+    def reach_m(self) -> float:
+        """How far from the center it goes: to the farthest corner of the rectangle around it."""
+        area = self.area
+        corners = [Place(x, y) for x in (area.west, area.east) for y in (area.south, area.north)]
+        return max(distance_m(self.center, corner) for corner in corners)
+
+    def distance_m(self, place: Place) -> float | None:
+        """Metres from the center; None for a place outside. O(number of vertices)."""
+        longitude, latitude = place
+        inside = False
+        before = self.vertices[-1]
+        for vertex in self.vertices:
+            # A line to the east leaves the polygon as often as it enters it, and once more from within.
+            if (vertex.latitude > latitude) != (before.latitude > latitude):
+                share = (before.longitude - vertex.longitude) * (latitude - vertex.latitude)
+                if longitude < share / (before.latitude - vertex.latitude) + vertex.longitude:
+                    inside = not inside
+            before = vertex
+        return distance_m(self.center, place) if inside else None
+
+
+Shape = Circle | Box | Polygon
 
 
 def _bounds(shape: Shape) -> _Area:
     """A rectangle in degrees around a shape: wider than at its center, where it is farther from the equator."""
+    if isinstance(shape, Polygon):
+        return shape.area
     longitude, latitude = shape.center
     width, height = shape.half_size_m
     up = height / _EARTH_RADIUS_M / _RADIANS

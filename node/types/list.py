@@ -27,6 +27,7 @@ from node.types.blocks import (
     ListLimits,
     entry_size,
     exceeds,
+    matches,
     node_limits,
     packed_form,
     packed_part,
@@ -490,36 +491,8 @@ class List:
         skipped = abs(rank) - 1
         limit = skipped + count if count else self.count
         looked_at = min(compared_max or self.count, self.count)
-        found = list(islice(self._matches(value, rank < 0, looked_at), limit))
+        found = list(islice(matches(self.nodes(), self.count, value, rank < 0, looked_at), limit))
         return found[skipped:]
-
-    def _matches(self, value: bytes, backwards: bool, looked_at: int) -> Iterator[int]:
-        blocks: list[Block] = self.nodes()
-        if backwards:
-            base = self.count
-            for block in reversed(blocks):
-                base -= len(block)
-                if value in block:
-                    elements = block.elements()
-                    for at in range(len(elements) - 1, -1, -1):
-                        if self.count - base - at > looked_at:
-                            return
-                        if elements[at] == value:
-                            yield base + at
-                if self.count - base >= looked_at:
-                    return
-            return
-        base = 0
-        for block in blocks:
-            if value in block:
-                for at, element in enumerate(block):
-                    if base + at >= looked_at:
-                        return
-                    if element == value:
-                        yield base + at
-            base += len(block)
-            if base >= looked_at:
-                return
 
 
 _NO_BLOCKS: list[Block] = []

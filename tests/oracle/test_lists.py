@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from node.commands import lists
+from node.commands import lists, lists_reading
 from node.registry import Command
 from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
@@ -469,8 +469,11 @@ def test_memory_of_a_small_list(judge: Judge, size: int) -> None:
     assert int(ours.value) < 2.0 * int(theirs.value)
 
 
+_GROUPS = (lists.group, lists_reading.group)
+
+
 @pytest.mark.parametrize("kind", ["redis", "valkey"])
-@pytest.mark.parametrize("command", lists.group.commands, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", [one for group in _GROUPS for one in group.commands], ids=lambda command: command.name)
 def test_facts(servers: Servers, kind: str, command: Command) -> None:
     theirs = told(servers.wire(kind, 3), command.name)
     ours = declared(command)

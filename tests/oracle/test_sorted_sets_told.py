@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from node.commands import geo, introspection, sorted_sets, sorted_sets_algebra, sorted_sets_ranges
+from node.commands import geo, geo_radius, introspection, sorted_sets, sorted_sets_algebra, sorted_sets_ranges
 from node.registry import Command
 from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
 from tests.oracle.facts import declared, told
 from tests.oracle.oracle import Stream, Told, words
 
-GROUPS = (sorted_sets.group, sorted_sets_ranges.group, sorted_sets_algebra.group, geo.group)
+GROUPS = (sorted_sets.group, sorted_sets_ranges.group, sorted_sets_algebra.group, geo.group, geo_radius.group)
 COMMANDS = {command.name: command for group in GROUPS for command in group.commands}
 
 _WORDS = "Redis 7.2 says it in other words"
