@@ -1,7 +1,11 @@
 """What members claim to own, held against what this node believes: the greater config epoch wins a slot.
 
-Redis's `clusterUpdateSlotsConfigWith` and what surrounds it. Claims are taken from primaries alone, of their own pings
-or of an UPDATE that tells of them.
+Redis's `clusterUpdateSlotsConfigWith` and what surrounds it. Claims are taken from primaries alone, from their own word
+or from an UPDATE over a link that is proven (`gossip/proof.py`).
+
+A newcomer, who owns no slot yet and is of another shard than the owner, can not take slots against the will of an owner
+that is well, whatever its epoch: it gets what nobody owns, what its owner has ceased to claim or is moving to it, and what
+a failed owner had. Who has no slots has never been in an election, so that its epoch means nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ from cluster import epochs, roles
 from cluster.core import Core
 from cluster.events import Level, SlotsLost
 from cluster.slotmap import bits_of, slots_in
-from gossip.members import Member
+from gossip import proof
+from gossip.members import FAIL, Link, Member
 from gossip.messages import Header, Update
 
 
@@ -19,17 +24,28 @@ def hear(core: Core, sender: Member, header: Header) -> None:
     head = sender if sender.is_primary else sender.primary
     if head is not None and core.slotmap.bitmap(head.id) != header.slots:
         claimed = int.from_bytes(header.slots, "little")
-        if sender.is_primary:
+        if sender.is_primary and epochs.is_credible(core, header.config_epoch):
             take_over(core, sender, header.config_epoch, claimed)
-        _correct(core, sender, header.config_epoch, claimed)
+        _correct(core, sender, header.config_epoch, claimed, sender.link)
     if sender.is_primary and core.myself.is_primary and header.config_epoch == core.myself.config_epoch:
         epochs.resolve_collision(core, sender)
+
+
+def correct(core: Core, sender: Member, header: Header, link: Link) -> None:
+    """Somebody says in a member's name what that claims, over a link that the member made if it is true: answer there.
+
+    Where the answer comes over its own link, in front of the PONG, the member can believe it, and knows better before it
+    takes the PONG for a sign that all is well.
+    """
+    head = sender if sender.is_primary else sender.primary
+    if head is not None and core.slotmap.bitmap(head.id) != header.slots:
+        _correct(core, sender, header.config_epoch, int.from_bytes(header.slots, "little"), link)
 
 
 def hear_update(core: Core, update: Update) -> None:
     """A member tells that another owns slots with a greater epoch than this node knows of."""
     member = core.members.get(update.node)
-    if member is None or member.config_epoch >= update.config_epoch or update.config_epoch > epochs.EPOCH_MAX:
+    if member is None or member.config_epoch >= update.config_epoch or not epochs.is_credible(core, update.config_epoch):
         return
     if member is core.myself:
         core.out.log(Level.NOTICE, "Discarding UPDATE message about myself.")
@@ -49,7 +65,7 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
     held = slotmap.bits(claimant.id)
     slotmap.unclaimed = slotmap.unclaimed & ~(held & claimed) | (held & ~claimed)
     contested = claimed & ~held & ~_importing_from_others(core, claimant)
-    won = _winnable(core, epoch, contested)
+    won = _winnable(core, claimant, epoch, contested)
     _follow_failover(core, claimant, won)
     lost = won & slotmap.bits(myself.id)
     from_own_head = (won & slotmap.bits(own_head.id)).bit_count()
@@ -102,19 +118,37 @@ def _follow_winner(core: Core, winner: Member) -> None:
     roles.replicate(core, winner)
 
 
-def _winnable(core: Core, epoch: int, contested: int) -> int:
-    """Those of the contested slots that nobody owns for sure, or owners with a smaller config epoch."""
+def _winnable(core: Core, claimant: Member, epoch: int, contested: int) -> int:
+    """Those of the contested slots that nobody owns for sure, or owners that have to give way to this claim."""
     slotmap = core.slotmap
     won = contested
-    for owner in slotmap.owners():
-        if core.members[owner].config_epoch >= epoch:
-            won &= ~(slotmap.bits(owner) & ~slotmap.unclaimed)
+    for node in slotmap.owners():
+        owner = core.members[node]
+        held = slotmap.bits(node) & ~slotmap.unclaimed
+        if not held & won:
+            continue
+        if owner.config_epoch >= epoch:
+            won &= ~held
+        elif _is_newcomer_to(claimant, owner):
+            if owner is core.myself:
+                held &= ~bits_of(slot for slot, to in slotmap.migrating.items() if to == claimant.id)
+            if held & won:
+                what = f"claim of {claimant.called}, which owns no slots, to slots of {owner.called} in epoch {epoch}"
+                proof.refuse(core.gossip, what, claimant.link, core.gossip.ticked_ms)
+                won &= ~held
     return won
 
 
-def _correct(core: Core, sender: Member, epoch: int, claimed: int) -> None:
+def _is_newcomer_to(claimant: Member, owner: Member) -> bool:
+    """Whether the claimant owns nothing and is no successor of this owner, which is well."""
+    if claimant.slot_count or owner.flags & FAIL:
+        return False
+    return claimant.shard_id is None or claimant.shard_id != owner.shard_id
+
+
+def _correct(core: Core, sender: Member, epoch: int, claimed: int, link: Link | None) -> None:
     """Tell a member that claims what another owns with a greater config epoch."""
-    if sender.link is None:
+    if link is None:
         return
     slotmap = core.slotmap
     disputed = claimed & ~slotmap.unclaimed & ~slotmap.bits(sender.id)
@@ -126,5 +160,5 @@ def _correct(core: Core, sender: Member, epoch: int, claimed: int) -> None:
                 f"Node {sender.id} has old slots configuration, sending an UPDATE message about {node}",
             )
             update = Update(core.header(), owner.config_epoch, node, slotmap.bitmap(node))
-            core.out.send(sender.link.id, update)
+            core.out.send(link.id, update)
             return

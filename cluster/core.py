@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cluster.events import Effect, ResumeWrites, RoleChanged
 from cluster.failover import NO_LINK, Comeback, DataLink, Election, ManualFailover, Vote
+from cluster.lease import Lease
 from cluster.settings import ClusterSettings
 from cluster.slotmap import SlotMap
 from gossip.ids import Address, NodeId, RandomSource
@@ -50,6 +51,7 @@ class Core:
         self.election = Election()
         self.manual = ManualFailover()
         self.comeback = Comeback()
+        self.lease = Lease(granted_ms=now_ms)
         self.votes: dict[NodeId, Vote] = {}
         """Failed primary -> for whom this node has voted last."""
         self.orphaned: dict[NodeId, int] = {}

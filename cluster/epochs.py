@@ -7,24 +7,40 @@ from __future__ import annotations
 
 from cluster.core import Core
 from cluster.events import Level
+from gossip import proof
 from gossip.members import Member
 from gossip.messages import Header
 
+EPOCH_LEAP_MAX = 2**32
+"""No cluster has held so many elections since this node last heard of one: a greater leap is a forgery or a fault, and
+epochs are spent for ever. Who has nothing to lose, because it serves no slot, follows all the same."""
 EPOCH_MAX = 2**63 - 1
 """What Redis can still count on from: it reads and writes epochs as signed here and there."""
 
 
 def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:
     """Take over what a member's message says of epochs, and its replication offset."""
-    if core.current_epoch < header.current_epoch <= EPOCH_MAX:
+    most = EPOCH_MAX
+    told = max(header.current_epoch, header.config_epoch)
+    if not is_credible(core, told):
+        most = core.current_epoch + EPOCH_LEAP_MAX
+        what = f"epoch {told} of {sender.called}, at {core.current_epoch} here"
+        proof.refuse(core.gossip, what, sender.link, now_ms)
+    if core.current_epoch < header.current_epoch <= most:
         core.current_epoch = header.current_epoch
         core.out.changed(state=False)
     # A replica sends its primary's config epoch, which its entry holds too, as in Redis.
-    if sender.config_epoch < header.config_epoch <= EPOCH_MAX:
+    if sender.config_epoch < header.config_epoch <= most:
         sender.config_epoch = header.config_epoch
         core.out.changed(state=False)
     sender.offset = header.offset
     sender.offset_ms = now_ms
+
+
+def is_credible(core: Core, epoch: int) -> bool:
+    """Whether an epoch may be followed, and slots may change hands under it."""
+    serves = core.shard_head(core.myself).slot_count
+    return epoch <= (min(core.current_epoch + EPOCH_LEAP_MAX, EPOCH_MAX) if serves else EPOCH_MAX)
 
 
 def greatest(core: Core) -> int:

@@ -1,13 +1,14 @@
 """`cluster_state`: whether this node believes in a cluster that may be used.
 
 Not while slots have no working owner (with full coverage required), nor without a majority of the primaries that own
-slots. A primary that comes back, from a restart or from a minority, waits: others may have replaced it meanwhile, and
-must have the time to say so before it takes writes again.
+slots: for a primary, one that has answered it within the node timeout (`lease.py`). A primary that comes back, from a
+restart or from a minority, waits: others may have replaced it meanwhile, and must have the time to say so before it takes
+writes again.
 """
 
 from __future__ import annotations
 
-from cluster import restarts
+from cluster import lease, restarts
 from cluster.core import Core
 from cluster.events import Level, StateChanged
 from gossip.detector import quorum
@@ -58,6 +59,10 @@ def reassess(core: Core, now_ms: int) -> None:
     if reachable < quorum(size):
         ok = False
         if size:
+            core.minority_ms = now_ms
+    if is_primary and lease.has_lapsed(core, now_ms):
+        ok = False
+        if core.ok or core.minority_ms is not None:
             core.minority_ms = now_ms
     if ok == core.ok:
         return

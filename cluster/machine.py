@@ -11,6 +11,7 @@ from cluster import (
     elections,
     epochs,
     health,
+    lease,
     manual_failover,
     replica_migration,
     restarts,
@@ -108,6 +109,8 @@ class Cluster(Core):
         self.current_epoch = epochs.greatest(self)
         self.last_vote_epoch = saved.last_vote_epoch
         self.rejoining = self.gossip.had_contact = any(node.pong_received_ms for node in saved.nodes)
+        if self.rejoining:
+            self.lease.granted_ms = 0  # Others may have replaced this node: a majority must answer first.
         self._tells_role = self.myself.is_replica
         self.gossip.remembers_own_ip = True
         self.out.persist = False
@@ -156,12 +159,14 @@ class Cluster(Core):
     def _tick(self, now_ms: int) -> None:
         manual_failover.tick(self, now_ms)
         restarts.tick(self, now_ms)
+        lease.look(self, now_ms)
         if self.myself.is_replica:
             replica_migration.consider(self, now_ms)
         if not self.ok:
             self.out.reassess = True
 
     def _finish(self, now_ms: int) -> list[Effect]:
+        lease.progress(self, now_ms)
         if self.out.reassess:
             self.out.reassess = False
             health.reassess(self, now_ms)
@@ -171,6 +176,16 @@ class Cluster(Core):
             elections.consider(self, now_ms)
         self.refresh_served()
         return self.out.finish()
+
+    def check_lease(self, now_ms: int) -> list[Effect]:
+        """Something has come from a client past `serves_until_ms`, or before the last tick: find out what that means."""
+        lease.look(self, now_ms)
+        return self._finish(now_ms)
+
+    @property
+    def serves_until_ms(self) -> int | None:
+        """Until when (unix ms) what clients send may be executed; None: without end, 0: not now."""
+        return lease.serves_until_ms(self)
 
     def new_link(self) -> LinkId:
         """The number for a connection that was accepted; LinkAccepted carries it."""
@@ -261,6 +276,15 @@ class Cluster(Core):
         """A ping, pong or meet of a known node came."""
         roles.hear(self, sender, header)
         claims.hear(self, sender, header)
+
+    def claimed(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
+        """Somebody speaks in a member's name."""
+        restarts.hear_claim(self, header)
+        claims.correct(self, sender, header, link)
+
+    def alleged(self, sender: Member, update: Update, now_ms: int) -> None:
+        """Somebody says that another owns slots; that one is being asked."""
+        lease.contested(self, update, now_ms)
 
     def heard(self, sender: Member, message: Message, link: Link, now_ms: int) -> None:
         """Any other message came. Those of modules change nothing."""

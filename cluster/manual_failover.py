@@ -51,6 +51,8 @@ def order(core: Core, manner: Manner, now_ms: int) -> None:
         core.out.log(Level.NOTICE, "Manual failover user request accepted.")
         assert link is not None
         core.out.send(link.id, MfStart(core.header()))
+        if primary.inbound is not None:  # Over its own link the primary knows that it is no forgery.
+            core.out.send(primary.inbound.id, MfStart(core.header()))
 
 
 def requested(core: Core, replica: Member, now_ms: int) -> None:

@@ -43,7 +43,9 @@ def requested(core: Core, candidate: Member, header: Header, link: Link, now_ms:
     core.last_vote_epoch = core.current_epoch
     core.out.changed(state=False)
     core.out.log(Level.NOTICE, f"Failover auth granted to {candidate.called} for epoch {core.current_epoch}")
-    answer_on = candidate.link if candidate.link is not None and candidate.link.opened else link
+    # Over the candidate's own link, where it can believe a vote at once, if that is known to be the one it came by.
+    own = link if candidate.inbound is link else candidate.link
+    answer_on = own if own is not None and own.opened else link
     core.out.send(answer_on.id, FailoverAuthAck(core.header()))
 
 

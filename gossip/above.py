@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gossip.members import Link, Member
-from gossip.messages import Header, Message
+from gossip.messages import Header, Message, Update
 
 
 class Above(Protocol):
@@ -22,6 +22,12 @@ class Above(Protocol):
 
     def heard_state(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
         """A ping, pong or meet of a known node came: its role and its claims."""
+
+    def claimed(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
+        """Somebody says in a member's name what it claims. Change nothing, but answer over the link if that is wrong."""
+
+    def alleged(self, sender: Member, update: Update, now_ms: int) -> None:
+        """Somebody says in a member's name that another owns slots; that one is being asked. Change nothing."""
 
     def heard(self, sender: Member, message: Message, link: Link, now_ms: int) -> None:
         """A message that is none of gossip's came from a known node."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gossip import proof
 from gossip.events import Level
 from gossip.ids import Address, random_id
 from gossip.members import HANDSHAKE, MEET, PRIMARY, REPLICA, Link, Member, told_flags
@@ -54,14 +55,15 @@ def met_by(gossip: Gossip, link: Link, header: Header, now_ms: int) -> None:
 def finish(gossip: Gossip, link: Link, sender: Member | None, header: Header, now_ms: int) -> Member | None:
     """The other end of a link to a member in handshake has told its id. Returns the member that it now is.
 
-    None when it was known under that id: then the handshake was for nothing, except that the address may be new.
+    None when it was known under that id: then the handshake was for nothing, except that it may have moved there.
     """
     member = link.member
     assert member is not None
     if sender is not None:
         what = f"Handshake: we already know node {sender.called}, updating the address if needed."
         gossip.out.log(Level.VERBOSE, what)
-        gossip.update_address(sender, link, header, now_ms)
+        if member.address != sender.address:
+            proof.claim_address(gossip, sender, member.address, now_ms)
         gossip.remove(member)
         return None
     gossip.members.rename(member, header.sender)

@@ -24,6 +24,7 @@ from gossip.members import (
     told_flags,
 )
 from gossip.messages import NO_EXTENSIONS, Extensions, GossipEntry, MessageFlag, Ping
+from gossip.watch import mark_failing_if_needed
 
 if TYPE_CHECKING:
     from gossip.machine import Gossip
@@ -51,7 +52,7 @@ def hear(gossip: Gossip, sender: Member, entry: GossipEntry, now_ms: int) -> Non
                 gossip.out.log(
                     Level.VERBOSE, f"Node {sender.called} reported node {member.called} as not reachable."
                 )
-            gossip.mark_failing_if_needed(member, now_ms)
+            mark_failing_if_needed(gossip, member, now_ms)
         elif withdraw_report(member, sender.id):
             gossip.out.log(Level.VERBOSE, f"Node {sender.called} reported node {member.called} is back online.")
     if flags & _DOWN:

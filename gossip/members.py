@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from gossip.events import LinkId
 from gossip.ids import Address, NodeId, RandomSource, ShardId
-from gossip.messages import NodeFlag
+from gossip.messages import Header, Message, NodeFlag
 
 PRIMARY = int(NodeFlag.PRIMARY)
 REPLICA = int(NodeFlag.REPLICA)
@@ -47,7 +47,9 @@ def told_flags(flags: int, mask: int) -> int:
 class Link:
     """One bus connection. member: whom it leads to; of an accepted one unknown until a known sender speaks.
 
-    remote_ip, local_ip: its ends as the I/O told them, "" while unknown.
+    remote_ip, local_ip: its ends as the I/O told them, "" while unknown. heard_ms: when anything came over an accepted
+    one. pings: when those PINGs were sent over it that wait for their PONG, unix ms, oldest first: TCP keeps their order.
+    probes: the member whose new address this one tries out.
     """
 
     id: LinkId
@@ -57,6 +59,9 @@ class Link:
     remote_ip: str = ""
     local_ip: str = ""
     opened: bool = False
+    heard_ms: int = 0
+    pings: list[int] = field(default_factory=list)
+    probes: Member | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,10 +69,14 @@ class Member:
     """One node as this one knows it. Times are unix ms, 0 for never.
 
     link: outbound, also while it is being opened. ping_sent_ms: of the ping that is not answered yet. data_received_ms:
-    any message. fail_since_ms: when FAIL was set. reports: by whom and when it was last called unreachable.
+    any message over our own link. fail_since_ms: when FAIL was set. reports: by whom it was last called unreachable, when.
     slot_count: how many slots the floor above says it owns; who owns any has a vote. offset: replication offset, bytes.
     answered: it has sent a PONG since this process started. met_ms: when MEET was last sent to it, until it is sure to
     know this node.
+    What it has proved (`proof.py`): heard is the last header that came over our own link to it, in which its current epoch
+    last grew at epoch_ms; proof_ms is when the latest PING was sent that it has answered. asked_ms, ask_again: a question
+    is on its way, another must follow. waiting: what must wait for its word, over which link and since when. not_at: an
+    address at which it was said to be, wrongly.
     """
 
     id: NodeId
@@ -94,6 +103,13 @@ class Member:
     offset_ms: int = 0
     answered: bool = False
     met_ms: int = 0
+    heard: Header | None = field(default=None, repr=False)
+    epoch_ms: int = 0
+    proof_ms: int = 0
+    asked_ms: int = 0
+    ask_again: bool = False
+    waiting: list[tuple[Message, Link, int]] = field(default_factory=list, repr=False)
+    not_at: Address | None = None
     place: int = -1
     """Index in the table's list."""
 

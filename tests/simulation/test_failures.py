@@ -6,6 +6,7 @@ import pytest
 
 from cluster.health import rejoin_delay_ms
 from gossip.members import PFAIL
+from gossip.watch import ping_period_ms
 from tests.simulation.network import Faults
 from tests.simulation.nodes import SimNode
 from tests.simulation.world import World
@@ -121,9 +122,9 @@ def test_everyone_is_heard_often_enough_and_not_more() -> None:
             assert max(ages) <= 500 + 300
     per_node_second = (world.network.carried - carried) / 10 / len(nodes)
     assert 2 * 9 <= per_node_second <= 2 * (1 + 9 * 8 / 4), "pings and pongs: one a second, and each when due"
-    assert nodes[0].cluster.gossip._ping_period_ms() == 500
+    assert ping_period_ms(nodes[0].cluster.gossip) == 500
     nodes[0].cluster.gossip.timeout_ms = 400
-    assert nodes[0].cluster.gossip._ping_period_ms() == 50
+    assert ping_period_ms(nodes[0].cluster.gossip) == 50
 
 
 def test_a_single_primary_fails_its_replicas_alone() -> None:

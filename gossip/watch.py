@@ -1,0 +1,166 @@
+"""What time brings about: connections, pings, suspicion. Ten times a second every member is looked at.
+
+A node that was asleep itself (SIGSTOP, a suspended machine, a clock that was set) knows nothing of others' silence: what
+they owe it counts from its awakening.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gossip import handshake, proof
+from gossip.detector import should_fail
+from gossip.events import Level
+from gossip.members import FAIL, HANDSHAKE, MYSELF, NOADDR, PFAIL, Link, Member
+from gossip.messages import Fail, MessageType
+
+if TYPE_CHECKING:
+    from gossip.machine import Gossip
+
+PING_SHARE = 8
+"""In a small cluster everyone is pinged so many times in a node timeout, so that silence is seen as soon as it counts."""
+PING_MEMBERS = 200
+"""How many members are pinged in a node timeout before the pings to each become fewer: at least two, as in Redis."""
+SPREAD_MAX = 20
+"""To how many voters a new suspicion is told at once."""
+TICKS_PER_RANDOM_PING = 10
+RANDOM_PING_CANDIDATES = 5
+
+_DOWN = PFAIL | FAIL
+
+
+def tick(gossip: Gossip, now_ms: int) -> None:
+    """Look at everybody."""
+    timeout_ms = gossip.timeout_ms
+    half_ms = timeout_ms // 2
+    if not 0 <= now_ms - gossip.ticked_ms <= half_ms:
+        awake(gossip, now_ms)
+    gossip.ticked_ms = now_ms
+    idle_ms = ping_period_ms(gossip)
+    suspects = 0
+    new_suspects: list[Member] = []
+    overdue: list[Member] = []
+    for member in gossip.members.everyone:
+        flags = member.flags
+        if flags & (MYSELF | NOADDR):
+            continue
+        if flags & PFAIL:
+            suspects += 1
+        link = member.link
+        if flags & HANDSHAKE:
+            if now_ms - member.created_ms > handshake.lifetime_ms(timeout_ms):
+                overdue.append(member)
+            elif link is None:
+                gossip.connect(member, now_ms)
+            continue
+        if link is None:
+            gossip.connect(member, now_ms)
+        elif member.met_ms:
+            _meet_again(gossip, member, link, now_ms)
+        if not member.ping_sent_ms:
+            if now_ms - member.pong_received_ms > idle_ms and member.link is not None:
+                gossip.send_ping(member.link, MessageType.PING, now_ms)
+            if link is not None and len(link.pings) > 1 and now_ms - link.pings[0] > half_ms:
+                gossip.drop_link(link)  # Answers are missing: what is answered can not be told any more.
+        elif now_ms - member.ping_sent_ms > half_ms and _unanswered(gossip, member, now_ms):
+            suspects += 1
+            new_suspects.append(member)
+    gossip.suspects = suspects
+    for member in new_suspects:
+        _spread_suspicion(gossip, member, now_ms)
+    for member in overdue:
+        gossip.remove(member)
+    if gossip.alleged or gossip.moves:
+        proof.tick(gossip, now_ms)
+    if gossip.ticks % TICKS_PER_RANDOM_PING == 0:
+        _ping_someone(gossip, now_ms)
+
+
+def awake(gossip: Gossip, now_ms: int) -> None:
+    """This node has slept, or its clock has been set: no time may lie ahead, and silence counts from now on."""
+    gossip.ticked_ms = now_ms
+    for member in gossip.members.everyone:
+        if member.ping_sent_ms:
+            member.ping_sent_ms = now_ms
+        member.pong_received_ms = min(member.pong_received_ms, now_ms)
+        member.data_received_ms = min(member.data_received_ms, now_ms)
+        member.proof_ms = min(member.proof_ms, now_ms - 1)
+        if member.link is not None:
+            member.link.pings = [min(sent_ms, now_ms - 1) for sent_ms in member.link.pings]
+
+
+def ping_period_ms(gossip: Gossip) -> int:
+    """How long after its last answer a member is pinged again."""
+    timeout_ms = gossip.timeout_ms
+    return min(max(timeout_ms // PING_SHARE, timeout_ms * len(gossip.members) // PING_MEMBERS), timeout_ms // 2)
+
+
+def _spread_suspicion(gossip: Gossip, suspect: Member, now_ms: int) -> None:
+    """Tell voters of it now, and the suspect's replicas, who want to know: a quorum comes together at once.
+
+    With PING, whose answer is their word on it. In a large cluster to a few only: they tell others when they agree.
+    """
+    told = [one for one in gossip.members if one.votes and not one.flags & (_DOWN | MYSELF) and one.link is not None]
+    while len(told) > SPREAD_MAX:
+        del told[int(gossip.random.random() * len(told))]
+    told += [one for one in suspect.replicas if one is not gossip.myself]
+    for member in told:
+        if member.link is not None and member.link.opened:
+            kind = MessageType.PONG if member.ping_sent_ms else MessageType.PING
+            gossip.send_ping(member.link, kind, now_ms)
+
+
+def _unanswered(gossip: Gossip, member: Member, now_ms: int) -> bool:
+    """A ping has waited for half the timeout or longer. Returns whether the member has become PFAIL."""
+    timeout_ms = gossip.timeout_ms
+    link = member.link
+    # Who sends other things and leaves the ping unanswered for long has not got it, or the answer was lost.
+    is_stuck = now_ms - member.data_received_ms > timeout_ms // 2 or now_ms - member.ping_sent_ms > timeout_ms
+    if link is not None and is_stuck and now_ms - link.created_ms > timeout_ms:
+        gossip.drop_link(link)  # Perhaps it is the connection that is broken: the next tick makes another.
+    silent_ms = now_ms - max(member.ping_sent_ms, member.data_received_ms)
+    if silent_ms <= timeout_ms or member.flags & _DOWN:
+        return False
+    member.flags |= PFAIL
+    gossip.suspects += 1
+    gossip.out.reassess = True
+    gossip.out.log(Level.DEBUG, f"*** NODE {member.called} possibly failing")
+    mark_failing_if_needed(gossip, member, now_ms)
+    return True
+
+
+def _meet_again(gossip: Gossip, member: Member, link: Link, now_ms: int) -> None:
+    """It was met and has answered, but does not come back: what it knows of this node was lost on the way.
+
+    Without this (Redis has it not) such a node would be a member in the eyes of this one alone, for ever. A link
+    from it that is older than a handshake can be proves that this node is its member.
+    """
+    lifetime_ms = handshake.lifetime_ms(gossip.timeout_ms)
+    if member.inbound is not None:
+        if now_ms - member.inbound.created_ms > 2 * lifetime_ms:
+            member.met_ms = 0
+    elif link.opened and now_ms - member.met_ms > lifetime_ms:
+        member.met_ms = now_ms
+        gossip.send_ping(link, MessageType.MEET, now_ms)
+
+
+def _ping_someone(gossip: Gossip, now_ms: int) -> None:
+    """Of a few random members, ping the one heard from longest ago."""
+    oldest: Member | None = None
+    for _ in range(RANDOM_PING_CANDIDATES):
+        member = gossip.members.draw(gossip.random)
+        if member.link is None or member.ping_sent_ms or member.flags & (MYSELF | HANDSHAKE):
+            continue
+        if oldest is None or member.pong_received_ms < oldest.pong_received_ms:
+            oldest = member
+    if oldest is not None and oldest.link is not None:
+        gossip.send_ping(oldest.link, MessageType.PING, now_ms)
+
+
+def mark_failing_if_needed(gossip: Gossip, member: Member, now_ms: int) -> None:
+    """Turn PFAIL into FAIL, and tell everybody, when a majority agrees."""
+    if not should_fail(member, gossip.myself, gossip.above.voters(), now_ms, gossip.timeout_ms):
+        return
+    gossip.out.log(Level.NOTICE, f"Marking node {member.called} as failing (quorum reached).")
+    gossip.set_failed(member, now_ms)
+    gossip.broadcast(Fail(gossip.above.header(), member.id))
