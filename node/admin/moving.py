@@ -123,6 +123,7 @@ class Mover:
                 next_step = f"`hashslot cluster fix {self._cluster.entry}` completes it"
                 raise AdminError(f"{how}. Left open, at most: {shown_slots(left)}; {next_step}") from None
             self._progress.moved(len(batch), 0)
+        tell_owner(self._cluster, move.slots, move.target, {move.source, move.target})
 
     def _open(self, move: Move, slots: Sequence[int]) -> None:
         # The target first: a source that sends clients there with ASK must not send them to a node that refuses them.
@@ -143,7 +144,6 @@ class Mover:
             # Who gives its last slot away may become a replica of who got it, as soon as gossip tells.
             if "only with masters" not in refusal.text:
                 raise
-        tell_owner(self._cluster, slots, move.target, {move.source, move.target})
 
     def _undo(self, move: Move, slots: Sequence[int]) -> list[int]:
         """Close those slots again of which nothing has arrived at the target. Those that may still be open."""
@@ -246,9 +246,13 @@ class Mover:
 
 
 def tell_owner(cluster: Cluster, slots: Sequence[int], owner: NodeId, informed: set[NodeId]) -> None:
-    """Tell the other primaries at once who owns these slots. Who does not answer will hear of it by gossip."""
+    """Tell those other primaries who owns these slots that have not heard of it by gossip. Who does not answer will."""
     others = [one.id for one in cluster.picture.primaries if one.reachable and one.id not in informed]
-    cluster.ask_each(others, [("CLUSTER", "SETSLOT", slot, "NODE", owner) for slot in slots])
+    for node, (reply,) in cluster.ask_each(others, [("CLUSTER", "NODES")]).items():
+        if not isinstance(reply, AdminError):
+            owners = parse_view(text_of(reply)).owners()
+            requests = [("CLUSTER", "SETSLOT", slot, "NODE", owner) for slot in slots if owners[slot] != owner]
+            cluster.ask_each([node], requests)
 
 
 def _flat(fields: Any) -> dict[str, str]:
