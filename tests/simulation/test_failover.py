@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from cluster import voting
 from cluster.elections import QUICK_TRIES, attempt_ms
+from cluster.events import Tick
+from cluster.machine import Cluster
 from cluster.manual_failover import Manner
 from cluster.replica_migration import DELAY_MS as MIGRATION_DELAY_MS
 from cluster.restarts import longest_wait_ms
@@ -406,3 +410,34 @@ def test_a_cluster_that_restarts_as_a_whole_waits_for_nobody() -> None:
     for node in nodes:
         node.start()
     world.run_until(lambda: all(any(node.cluster.served) for node in nodes[:3]) and world.agreed(), 3000)
+
+
+# --- the checks themselves --------------------------------------------------------------------------------------------
+
+
+def test_a_voter_that_votes_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, nodes = settled(3100)
+    candidate = replicas_of(nodes, nodes[0])[0]
+    nodes[0].kill()
+    world.run_until(lambda: bool(world.votes), 2 * T)
+    voter = next(node for node in nodes if (node.name, candidate.cluster.current_epoch) in world.votes)
+    member = voter.cluster.members[candidate.id]
+    link = member.inbound or member.link
+    assert link is not None
+    asks_again = replace(candidate.cluster.header(), current_epoch=voter.cluster.last_vote_epoch)
+    voting.requested(voter.cluster, member, asks_again, link, world.now_ms)
+    voter.carry_out(voter.cluster.step(Tick(), world.now_ms))
+    monkeypatch.setattr(voting, "_refusal", lambda *_: "")
+    member.primary = voter.cluster.members[nodes[0].id]
+    voting.requested(voter.cluster, member, asks_again, link, world.now_ms)
+    with pytest.raises(AssertionError, match="votes twice in epoch"):
+        voter.carry_out(voter.cluster.step(Tick(), world.now_ms))
+
+
+def test_a_vote_that_is_not_saved_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved_state = Cluster.saved_state
+    monkeypatch.setattr(Cluster, "saved_state", lambda self: replace(saved_state(self), last_vote_epoch=0))
+    world, nodes = settled(3110)
+    nodes[0].kill()
+    with pytest.raises(AssertionError, match="votes before it is saved"):
+        world.run(3 * T)

@@ -1,0 +1,332 @@
+"""The rules of elections one by one: who gets a vote, which votes count, when a replica asks, what CLUSTER FAILOVER says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from cluster import elections, manual_failover, voting
+from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
+from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, ResumeWrites, Send
+from cluster.failover import DataLink
+from cluster.machine import Cluster
+from cluster.manual_failover import Manner
+from cluster.restarts import longest_wait_ms
+from gossip.ids import NodeId
+from gossip.members import FAIL, NOFAILOVER, PFAIL, Link, Member
+from gossip.messages import (
+    FailoverAuthAck,
+    FailoverAuthRequest,
+    Header,
+    MessageFlag,
+    MfStart,
+    NodeFlag,
+)
+from tests.cluster.machines import ME, NOW, SETTINGS, B, C, D, header, primary, replica, saved
+
+E = NodeId("e" * 40)
+T = SETTINGS.node_timeout_ms
+
+
+def voter(**settings: object) -> Cluster:
+    """ME, B and C own a third each; D and E replicate B, which has failed."""
+    state = saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), primary(C, 3), replica(D, B), replica(E, B))
+    cluster = Cluster.from_saved(state, replace(SETTINGS, **settings), Random(1), now_ms=NOW)  # type: ignore[arg-type]
+    fail(cluster, B)
+    for node in (D, E):
+        member = cluster.members[node]
+        member.data_received_ms = member.offset_ms = NOW
+        member.offset = 100
+    finish(cluster)
+    return cluster
+
+
+def candidate(**settings: object) -> Cluster:
+    """ME and D replicate B, which has failed; C and A own slots too."""
+    state = saved(primary(B, 2), primary(C, 3), replica(ME, B, NodeFlag.MYSELF), replica(D, B))
+    cluster = Cluster.from_saved(state, replace(SETTINGS, **settings), Random(1), now_ms=NOW)  # type: ignore[arg-type]
+    cluster.offset = 100
+    cluster.data_link = DataLink(connected=False, heard_ms=NOW)
+    for member in cluster.members.values():
+        if member is not cluster.myself:
+            member.link = Link(cluster.new_link(), False, NOW, member, opened=True)
+            cluster.gossip.links[member.link.id] = member.link
+    finish(cluster)
+    return cluster
+
+
+def fail(cluster: Cluster, node: NodeId, since_ms: int = NOW) -> None:
+    member = cluster.members[node]
+    member.flags |= FAIL
+    member.fail_since_ms = since_ms
+
+
+def finish(cluster: Cluster) -> list[Effect]:
+    return cluster.out.finish()
+
+
+def request(of: NodeId, cluster: Cluster, **fields: object) -> Header:
+    """What a replica of B says of itself in its request, in the next epoch."""
+    return header(of, 2, **{  # type: ignore[arg-type]
+        "flags": NodeFlag.REPLICA, "primary": B, "current_epoch": cluster.current_epoch, "offset": 100,
+        "slots": cluster.slotmap.bitmap(B), **fields,
+    })
+
+
+def ask(cluster: Cluster, of: NodeId, now_ms: int = NOW, new_epoch: bool = True, **fields: object) -> tuple[bool, str]:
+    """A request for a vote: whether it was granted, and the log line. What it does to epochs, `epochs.hear` does."""
+    cluster.current_epoch += new_epoch
+    link = Link(cluster.new_link(), True, NOW, opened=True)
+    voting.requested(cluster, cluster.members[of], request(of, cluster, **fields), link, now_ms)
+    effects = finish(cluster)
+    granted = [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.message, FailoverAuthAck)]
+    lines = [effect.text for effect in effects if isinstance(effect, Log)]
+    if granted:
+        assert isinstance(effects[0], Persist), "a vote is on disk before it is told"
+        assert cluster.saved_state().last_vote_epoch == cluster.current_epoch
+    else:
+        assert not any(isinstance(effect, Persist) for effect in effects)
+    return bool(granted), lines[0] if lines else ""
+
+
+def test_a_vote_is_saved_before_it_is_told() -> None:
+    granted, line = ask(voter(), D)
+    assert granted and line == f"Failover auth granted to {D} () for epoch 4"
+
+
+def test_one_vote_an_epoch_also_after_a_restart() -> None:
+    cluster = voter()
+    assert ask(cluster, D)[0]
+    assert ask(cluster, E, new_epoch=False) == (False, f"Failover auth denied to {E} (): already voted for epoch 4")
+    again = Cluster.from_saved(cluster.saved_state(), SETTINGS, Random(2), now_ms=NOW)
+    fail(again, B)
+    finish(again)
+    assert ask(again, E, new_epoch=False) == (False, f"Failover auth denied to {E} (): already voted for epoch 4")
+    assert ask(again, E)[0], "the next epoch is another matter"
+
+
+def test_no_second_replica_of_a_primary_gets_a_vote_within_two_timeouts() -> None:
+    cluster = voter()
+    assert ask(cluster, D)[0]
+    granted, line = ask(cluster, E, NOW + 10)
+    assert not granted and line.endswith(f"can't vote about this master before {2 * T - 10} milliseconds")
+    assert ask(cluster, D, NOW + 20)[0], "the same one may be voted for again"
+    assert not ask(cluster, E, NOW + 2 * T)[0], "counted from the last vote"
+    assert ask(cluster, E, NOW + 20 + 2 * T)[0]
+
+
+@pytest.mark.parametrize(("fields", "why"), [
+    ({"current_epoch": 3}, "reqEpoch (3) < curEpoch(4)"),
+    ({"config_epoch": 1}, "slot 5461 epoch (2) > reqEpoch (1)"),
+    ({"config_epoch": 1, "message_flags": MessageFlag.FORCE_VOTE}, "slot 5461 epoch (2) > reqEpoch (1)"),
+])
+def test_who_has_missed_something_gets_no_vote(fields: dict[str, object], why: str) -> None:
+    assert ask(voter(), D, **fields) == (False, f"Failover auth denied to {D} (): {why}")
+
+
+def test_only_replicas_of_failed_primaries_get_votes_unless_forced() -> None:
+    cluster = voter()
+    assert ask(cluster, C) == (False, f"Failover auth denied to {C} (): it is a master node")
+    cluster.members[B].flags &= ~FAIL
+    assert ask(cluster, D) == (False, f"Failover auth denied to {D} (): its master is up")
+    assert ask(cluster, D, message_flags=MessageFlag.FORCE_VOTE)[0]
+    cluster.gossip.members.set_primary(cluster.members[E], None)
+    assert ask(cluster, E) == (False, f"Failover auth denied to {E} (): I don't know its master")
+
+
+def test_a_replica_and_a_primary_without_slots_have_no_vote() -> None:
+    for own in (replica(ME, C, NodeFlag.MYSELF), primary(NodeId("1" * 40), 7, NodeFlag.MYSELF)):
+        state = saved(own, primary(B, 2), primary(C, 3), replica(D, B))
+        cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+        fail(cluster, B)
+        finish(cluster)
+        assert ask(cluster, D) == (False, "")
+
+
+def test_who_has_less_than_a_live_sibling_gets_no_vote_for_a_while() -> None:
+    cluster = voter()
+    cluster.members[E].offset = 101
+    granted, line = ask(cluster, D)
+    assert not granted and line.endswith(f"replica {E} () has more data (offset 101 > 100)")
+    later_ms = NOW + voting.patience_ms(T)
+    cluster.members[E].data_received_ms = later_ms
+    assert not ask(cluster, D, later_ms - 1)[0]
+    assert ask(cluster, D, later_ms)[0], "better with less than without an owner"
+
+
+@pytest.mark.parametrize("flags", [FAIL, PFAIL, NOFAILOVER])
+def test_a_sibling_that_can_not_take_over_stands_in_nobodys_way(flags: int) -> None:
+    cluster = voter()
+    cluster.members[E].offset = 101
+    cluster.members[E].flags |= flags
+    assert ask(cluster, D)[0]
+
+
+def test_a_sibling_that_is_silent_stands_in_nobodys_way() -> None:
+    cluster = voter()
+    cluster.members[E].offset = 101
+    assert ask(cluster, D, NOW + T + 1)[0]
+
+
+# --- the candidate ----------------------------------------------------------------------------------------------------
+
+
+def requests(effects: list[Effect]) -> list[FailoverAuthRequest]:
+    return [one.message for one in effects if isinstance(one, Send) and isinstance(one.message, FailoverAuthRequest)]
+
+
+def considered(cluster: Cluster, now_ms: int) -> list[Effect]:
+    elections.consider(cluster, now_ms)
+    return finish(cluster)
+
+
+def due_ms(cluster: Cluster) -> int:
+    assert cluster.election.due_ms is not None
+    return cluster.election.due_ms - NOW
+
+
+def test_who_knows_its_siblings_offsets_asks_at_once() -> None:
+    cluster = candidate()
+    fail(cluster, B)
+    assert not requests(considered(cluster, NOW))
+    assert DELAY_MS <= due_ms(cluster) < DELAY_MS + JITTER_MS
+    sibling = cluster.members[D]
+    sibling.offset, sibling.offset_ms = 99, NOW + 1
+    effects = considered(cluster, NOW + 2)
+    assert len(requests(effects)) == 3 and isinstance(effects[0], Persist), "everyone is asked, in a saved epoch"
+    assert {one.header.current_epoch for one in requests(effects)} == {4}
+    kinds = [type(one.message).__name__ for one in effects if isinstance(one, Send)]
+    assert kinds == ["Fail"] * 3 + ["FailoverAuthRequest"] * 3, "the news goes in front"
+
+
+def test_of_equals_the_smallest_id_goes_first() -> None:
+    for sibling_id, first in [(NodeId("f" * 40), True), (NodeId("1" * 40), False)]:
+        cluster = candidate()
+        cluster.gossip.members.rename(cluster.members[D], sibling_id)
+        fail(cluster, B)
+        considered(cluster, NOW)
+        sibling = cluster.members[sibling_id]
+        sibling.offset, sibling.offset_ms = 100, NOW + 1
+        assert bool(requests(considered(cluster, NOW + 2))) is first
+
+
+def test_the_rank_is_looked_at_again_while_waiting() -> None:
+    cluster = candidate()
+    fail(cluster, B)
+    considered(cluster, NOW)
+    before_ms = due_ms(cluster)
+    cluster.members[D].offset = 101
+    lines = [one.text for one in considered(cluster, NOW + 100) if isinstance(one, Log)]
+    assert lines[0] == "Replica rank updated to #1, added 1000 milliseconds of delay."
+    assert due_ms(cluster) == before_ms + RANK_DELAY_MS
+    assert not requests(considered(cluster, NOW + due_ms(cluster) - 1))
+    assert requests(considered(cluster, NOW + due_ms(cluster)))
+
+
+def test_votes_count_once_a_voter_in_their_epoch_from_those_who_have_one() -> None:
+    cluster = candidate()
+    fail(cluster, B)
+    fail(cluster, D)
+    assert requests(considered(cluster, NOW)), "no sibling is left to wait for"
+    election = cluster.election
+
+    def vote(node: NodeId, epoch: int) -> set[NodeId]:
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=epoch), NOW)
+        return set(election.voters)
+
+    assert vote(C, 3) == set(), "of another epoch"
+    assert vote(D, 4) == set(), "a replica has none"
+    assert vote(C, 4) == vote(C, 4) == {C}
+    assert cluster.myself.is_replica, "one of two is no majority"
+    vote(B, 4)
+    assert cluster.myself.is_primary and cluster.myself.config_epoch == 4
+    assert cluster.slotmap.bits(B) == 0 and cluster.myself.slot_count
+
+
+def test_old_data_is_not_taken_over_with() -> None:
+    cluster = candidate(replica_validity_factor=3, repl_ping_replica_period_s=1)
+    fail(cluster, B)
+    fail(cluster, D)
+    oldest_ms = NOW - (T + 1000 + 3 * T)
+    cluster.data_link = DataLink(False, oldest_ms - 1)
+    lines = [one for one in considered(cluster, NOW) if isinstance(one, Log)]
+    assert "validity-factor" in lines[0].text and lines[0].level is Level.NOTICE
+    assert cluster.election.due_ms is None
+    cluster.data_link = DataLink(False, oldest_ms + 100)
+    assert requests(considered(cluster, NOW + 100))
+
+
+# --- CLUSTER FAILOVER -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_answered_when_it_can_not_be() -> None:
+    with pytest.raises(ClusterError, match=r"^ERR You should send CLUSTER FAILOVER to a replica$"):
+        voter().operations.failover(Manner.FORCE, NOW)
+    cluster = candidate()
+    fail(cluster, B)
+    down = "^ERR Master is down or failed, please use CLUSTER FAILOVER FORCE$"
+    with pytest.raises(ClusterError, match=down):
+        cluster.operations.failover(Manner.AGREED, NOW)
+    cluster = candidate()
+    cluster.gossip.drop_link(cluster.members[B].link)
+    with pytest.raises(ClusterError, match=down):
+        cluster.operations.failover(Manner.AGREED, NOW)
+    cluster.gossip.members.set_primary(cluster.myself, None)
+    with pytest.raises(ClusterError, match=r"^ERR I'm a replica but my master is unknown to me$"):
+        cluster.operations.failover(Manner.TAKEOVER, NOW)
+
+
+def test_a_replica_starts_at_exactly_its_paused_primarys_offset() -> None:
+    cluster = candidate()
+    effects = cluster.operations.failover(Manner.AGREED, NOW)
+    assert [one.message for one in effects if isinstance(one, Send) and isinstance(one.message, MfStart)]
+    said = header(B, 2, offset=120)
+    manual_failover.hear(cluster, cluster.members[B], said)
+    assert cluster.manual.primary_offset is None, "it has not paused yet"
+    manual_failover.hear(cluster, cluster.members[C], replace(said, message_flags=MessageFlag.PAUSED))
+    assert cluster.manual.primary_offset is None, "another primary's"
+    manual_failover.hear(cluster, cluster.members[B], replace(said, message_flags=MessageFlag.PAUSED))
+    for offset, starts in [(100, False), (121, False), (120, True)]:
+        asked = requests(cluster.set_offset(offset, NOW))
+        assert bool(asked) is starts
+        assert all(one.header.message_flags & MessageFlag.FORCE_VOTE for one in asked)
+
+
+def test_a_primary_pauses_for_its_own_replica_alone_and_not_for_ever() -> None:
+    state = saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), replica(D, ME), replica(E, B))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    finish(cluster)
+    member: Member = cluster.members[E]
+    manual_failover.requested(cluster, member, NOW)
+    assert not finish(cluster)
+    manual_failover.requested(cluster, cluster.members[D], NOW)
+    assert finish(cluster)[0] == PauseWrites(NOW + 10_000)
+    assert not cluster.header().message_flags & MessageFlag.PAUSED, "not before the pause is on"
+    cluster.writes_paused(77, NOW)
+    assert cluster.header().message_flags & MessageFlag.PAUSED and cluster.header().offset == 77
+    manual_failover.tick(cluster, NOW + 5000)
+    assert ResumeWrites() not in finish(cluster)
+    manual_failover.tick(cluster, NOW + 5001)
+    assert ResumeWrites() in finish(cluster)
+    assert not cluster.header().message_flags & MessageFlag.PAUSED
+
+
+# --- primaries that come back with less -------------------------------------------------------------------------------
+
+
+def test_another_history_is_refused_only_from_the_primary_that_it_was_and_only_for_so_long() -> None:
+    cluster = candidate()
+    assert cluster.accepts_history(0), "it was never in sync"
+    cluster.set_offset(100, NOW, DataLink(True, NOW))
+    assert cluster.accepts_history(100) and not cluster.accepts_history(99)
+    cluster.primary_has_less(NOW)
+    for at_ms, accepts in [(NOW + longest_wait_ms(T), False), (NOW + longest_wait_ms(T) + 1, True)]:
+        cluster._tick(at_ms)
+        finish(cluster)
+        assert cluster.accepts_history(99) is accepts
+    cluster.set_offset(99, NOW, DataLink(True, NOW))
+    assert not cluster.accepts_history(98), "in sync again, it counts again"
+    cluster.operations.replicate(C, False, NOW)
+    assert cluster.accepts_history(0), "that one's data it never had"
