@@ -47,13 +47,14 @@ class Lease:
     """Times are unix ms, 0 for never.
 
     granted_ms: a majority is known to have been there then, by other means than pings. until_ms: the end as of the last
-    look, None while none is needed. seen_ms: of the last look. verifying_ms: since when this node verifies, 0 when it does
+    look, None while none is needed. needed: whether one was when the last event ended, None before the first. seen_ms: of the last look. verifying_ms: since when this node verifies, 0 when it does
     not; round_ms: when the round of pings began that is going on; second: it is the second. contested: who was named as
     owner of this node's slots -> when.
     """
 
     granted_ms: int = 0
     until_ms: int | None = None
+    needed: bool | None = None
     seen_ms: int = 0
     verifying_ms: int = 0
     round_ms: int = 0
@@ -170,11 +171,15 @@ def contested(core: Core, update: Update, now_ms: int) -> None:
 
 
 def progress(core: Core, now_ms: int) -> None:
-    """While verifying, after every event: is it done, or hopeless?"""
+    """After every event: has a lease come to be needed; while verifying, is it done, or hopeless?"""
     lease = core.lease
+    needed = is_needed(core)
+    if needed and lease.needed is False:
+        lease.granted_ms = max(lease.granted_ms, now_ms)  # Whoever gave it slots has just been there.
+    lease.needed = needed
     if not lease.verifying_ms:
         return
-    if not is_needed(core):
+    if not needed:
         _end_verifying(lease)
         lease.until_ms = None
         return

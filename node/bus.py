@@ -22,6 +22,7 @@ from gossip.messages import Message
 from node.client import Unusual
 from node.config import Config
 from node.files import write_atomically
+from node.gate import Guard
 from node.logs import NOTICE
 from node.sockets import open_listeners
 
@@ -136,12 +137,13 @@ class _Link(asyncio.Protocol):
 class Bus:
     """All bus links of one node."""
 
-    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop, nodes_conf: Path) -> None:
+    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop, nodes_conf: Path, guard: Guard) -> None:
         assert node.cluster is not None
         self._node = node
         self._cluster: Cluster = node.cluster
         self._loop = loop
         self._nodes_conf = nodes_conf.absolute()
+        self._guard = guard
         self._links: dict[int, _Link] = {}
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._listeners: list[asyncio.Server] = []
@@ -221,6 +223,7 @@ class Bus:
             for effect in effects:
                 self._handlers[type(effect)](effect)
             self._node.slots_changed()
+            self._guard.refresh()
         except OSError as error:
             log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
             self._node.io.shut_down(exit_status=1)

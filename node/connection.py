@@ -17,7 +17,7 @@ from node import resp
 from node.client import Unusual
 from node.errors import CommandError
 from node.executor import Postponed
-from node.gate import Deferred
+from node.gate import Deferred, Verdict
 from node.protocol import RequestParser
 from node.registry import Args
 
@@ -40,13 +40,15 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_congested",
-                "_held",
+        "_guard",
+        "_held",
         "_kept_bytes",
         "_kept_requests",
         "_node",
         "_parser",
         "_run",
         "_server",
+        "_stopped",
         "_transport",
         "_waits_for",
         "client",
@@ -64,6 +66,9 @@ class Connection(asyncio.Protocol):
         self._kept_bytes = 0
         """About what they take."""
         self._waits_for: Deferred | None = None
+        self._guard = server.guard
+        self._stopped = False
+        """Replies are held that must not leave until this node knows that it has not been replaced."""
         self._congested = False
         self._transport: asyncio.Transport
         node.set_time(time_ns() // 1_000_000)
@@ -108,6 +113,8 @@ class Connection(asyncio.Protocol):
         self._server.connections.pop(self.client.id, None)
         if self._waits_for is not None:
             self._node.gate.abandon(self._waits_for)
+        if self._guard is not None:
+            self._guard.forget(self)
         self._node.replication.client_gone(self.client)
         self._node.forget_client(self.client)
         self.client.send = _dropped
@@ -144,7 +151,9 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, requests: list[Args], began_ns: int) -> None:
         """Run requests and write their replies in one go. began_ns: since when they have been worked on."""
-        client = self.client
+        client, guard = self.client, self._guard
+        if guard is not None and not guard.from_ns < began_ns < guard.until_ns and self._must_wait(requests):
+            return
         out: list[bytes] = []
         waiting = iter(requests)
         try:
@@ -158,14 +167,17 @@ class Connection(asyncio.Protocol):
         if requests:
             client.last_request = requests[-1][:2]
         node = self._node
-        elapsed_ns = time_ns() - began_ns
+        ended_ns = time_ns()
+        elapsed_ns = ended_ns - began_ns
         if elapsed_ns > _LONG_NS:
             node.note_time(requests, elapsed_ns)
         elif not began_ns & _SAMPLED:
             node.note_time(requests, elapsed_ns * 8)
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
-            if self._held:
+            if guard is not None and not guard.from_ns < ended_ns < guard.until_ns and self._must_not_leave(data):
+                pass
+            elif self._held:
                 self._held.append(data)
             elif data:
                 self._send(data)
@@ -194,6 +206,45 @@ class Connection(asyncio.Protocol):
             self._write(self.client.encode(CommandError(parser.error.text)))
             self._finish()
 
+    # While this node may have been replaced -------------------------------------------------------------------------
+
+    def _must_wait(self, requests: list[Args]) -> bool:
+        """The lease is over: keep the requests, and read no more of them, if it is not known what that means."""
+        guard = self._guard
+        assert guard is not None
+        if self.client.is_replica or guard.ask(self, done=False) is not Verdict.WAIT:
+            return False
+        self._kept_requests.extend(requests)
+        self._kept_bytes += sum(len(arg) for request in requests for arg in request)
+        self._transport.pause_reading()
+        return True
+
+    def _must_not_leave(self, data: bytes) -> bool:
+        """The lease ended while requests were run: keep their replies, or end the connection without them."""
+        guard = self._guard
+        assert guard is not None
+        verdict = Verdict.GO_ON if self.client.is_replica else guard.ask(self, done=True)
+        if verdict is Verdict.WAIT:
+            self._held.append(data)
+            self._stopped = True
+            self._transport.pause_reading()
+        elif verdict is Verdict.DROP:
+            self.abort()
+        return verdict is not Verdict.GO_ON
+
+    def released(self, kept: bool) -> None:
+        """It is known whether this node has been replaced (`gate.Held`)."""
+        stopped, self._stopped = self._stopped, False
+        if stopped and not kept:
+            log.warning("Closing client %s: what it wrote may be lost", self.client.address)
+            self.abort()
+            return
+        if stopped:
+            self._release()
+        if not self.client.closing:
+            self._transport.resume_reading()
+            self._server.loop.call_soon(self.resume)
+
     def _keep(self, requests: list[Args], left: list[Args]) -> list[Args]:
         """Keep the requests that can not be run yet. Returns those that were."""
         self._kept_requests.extend(left)
@@ -213,7 +264,7 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         """What this connection's requests waited for has come (or CLIENT PAUSE is over): run those that were kept, then
         what is still in the parser."""
-        if self._waits_for is not None or self.client.closing:
+        if self._waits_for is not None or self.client.closing or self._stopped:
             return
         requests = list(self._kept_requests)
         self._kept_requests.clear()
@@ -243,7 +294,9 @@ class Connection(asyncio.Protocol):
     def _defer(self, deferred: Deferred, out: list[bytes]) -> None:
         """Keep the place of a reply that comes later, behind those that are ready."""
         if out:
-            self._write(b"".join(out))
+            data, guard, now_ns = b"".join(out), self._guard, time_ns()
+            if guard is None or guard.from_ns < now_ns < guard.until_ns or not self._must_not_leave(data):
+                self._write(data)
             out.clear()
         self._held.append(deferred)
         if deferred.pauses:
@@ -253,6 +306,8 @@ class Connection(asyncio.Protocol):
     def _release(self) -> None:
         """Write what is ready, up to the next reply that is not."""
         held = self._held
+        if self._stopped:
+            return
         while held:
             first = held[0]
             if isinstance(first, Deferred):

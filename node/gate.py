@@ -3,14 +3,22 @@
 A reply may have to wait until a replication offset is fsynced, until N replicas have acknowledged it, or until an event
 (a blocking command's). Whoever waits gets a Deferred in place of its reply; the connection keeps everything behind it.
 WAIT and WAITAOF are this mechanism asked for by name.
+
+The `Guard` stands before and behind the requests of a cluster's node: outside of its lease (`cluster/lease.py`) nothing
+is run, and nothing that was run is acknowledged, until it is known whether this node has been replaced.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
 from node.resp import Reply
+
+if TYPE_CHECKING:
+    from cluster.machine import Cluster
 
 
 class Deferred:
@@ -126,3 +134,99 @@ class ReplyGate:
         self._waiting = [waiting for waiting in self._waiting if id(waiting) not in gone]
         for waiting in answered:
             waiting.deferred.resolve(waiting.reply())
+
+
+# The lease ------------------------------------------------------------------------------------------------------------
+
+FOREVER_NS = 1 << 63
+CLOCK_TOLERANCE_NS = 50_000_000
+"""A clock that is set back by less is believed to be the same."""
+LOOK_AGAIN_S = 0.005
+
+
+class Verdict(Enum):
+    """What to do with what comes outside of the guard's window."""
+
+    GO_ON = "go on"
+    WAIT = "wait"
+    DROP = "drop"
+
+
+class Held(Protocol):
+    """A client's connection that waits."""
+
+    def released(self, kept: bool) -> None:
+        """Go on. kept: this node owns all that it owned when the wait began; else replies that wait must not leave."""
+
+
+class Guard:
+    """Whether this node may serve now: the window between the last look at the clock and the end of the lease, unix ns.
+
+    A request compares the time of its loop turn with the window, and the time at its end before the replies leave. Only
+    outside of it the rest of this class is asked. check: lets the cluster's machine look at its lease, which ends in a
+    `refresh`. later: calls back after so many seconds.
+    """
+
+    __slots__ = ("_check", "_clock_ns", "_cluster", "_held", "_later", "_owned", "from_ns", "until_ns")
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock_ns: Callable[[], int],
+        check: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.from_ns = 0
+        self.until_ns = FOREVER_NS
+        self._cluster = cluster
+        self._clock_ns = clock_ns
+        self._check = check
+        self._later = later
+        self._held: dict[Held, None] = {}
+        self._owned = 0
+
+    def refresh(self) -> None:
+        """After every step of the cluster's machine."""
+        until_ms = self._cluster.serves_until_ms
+        now_ns = self._clock_ns()
+        self.from_ns = now_ns - CLOCK_TOLERANCE_NS
+        self.until_ns = FOREVER_NS if until_ms is None else until_ms * 1_000_000
+        if self._held and now_ns < self.until_ns:
+            self._release()
+
+    def ask(self, held: Held, *, done: bool) -> Verdict:
+        """The time is outside of the window. done: the requests have been run already, and replies are to leave.
+
+        WAIT is followed by `released`, some time.
+        """
+        if not self._held:
+            self._owned = self._own_bits()
+            self._check()
+            if self.from_ns < self._clock_ns() < self.until_ns:
+                # Down for want of a majority: what comes is told so, but what was run past the lease may be lost.
+                return Verdict.DROP if done and not self._kept() else Verdict.GO_ON
+            self._later(LOOK_AGAIN_S, self._look_again)
+        self._held[held] = None
+        return Verdict.WAIT
+
+    def forget(self, held: Held) -> None:
+        """The connection is gone."""
+        self._held.pop(held, None)
+
+    def _look_again(self) -> None:
+        if self._held:
+            self._check()
+        if self._held:
+            self._later(LOOK_AGAIN_S, self._look_again)
+
+    def _own_bits(self) -> int:
+        return self._cluster.slotmap.bits(self._cluster.myself.id)
+
+    def _kept(self) -> bool:
+        return self._cluster.ok and self._cluster.myself.is_primary and not self._owned & ~self._own_bits()
+
+    def _release(self) -> None:
+        kept = self._kept()
+        held, self._held = self._held, {}
+        for one in held:
+            one.released(kept)

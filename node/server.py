@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from node.config import BY_NAME, Config
 from node.connection import Connection
 from node.errors import CommandError
 from node.freeing import Remains
+from node.gate import Guard
 from node.logs import NOTICE
 from node.migration.link import Links
 from node.persistence.loading import LoadError, Loading
@@ -73,7 +75,11 @@ class Server:
         self.config = config
         self.connections: dict[int, Connection] = {}
         self.node = Node(config, self, random, _now_ms(), cluster=cluster, identity=identity)
-        self.bus = None if cluster is None else Bus(self.node, loop, nodes_conf or Path("nodes.conf"))
+        self.bus: Bus | None = None
+        self.guard: Guard | None = None
+        if cluster is not None:
+            self.guard = Guard(cluster, time.time_ns, self._check_lease, loop.call_later)
+            self.bus = Bus(self.node, loop, nodes_conf or Path("nodes.conf"), self.guard)
         self._transit_links = TransitLinks(self.node, loop)
         self._migration_links = Links(self.node, loop)
         self.restart = False
@@ -178,6 +184,12 @@ class Server:
         log.warning("Redis is now ready to exit, bye bye...")
 
     # What the node asks for: NodeIO -------------------------------------------------------------------------------
+
+    def _check_lease(self) -> None:
+        """A request has come outside of the guard's window."""
+        if self.bus is not None and self.node.cluster is not None:
+            with suppress(OSError):  # The bus has logged it and is ending the node.
+                self.bus.carry_out(self.node.cluster.check_lease(_now_ms()))
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         if self.bus is not None:

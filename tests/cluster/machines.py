@@ -8,6 +8,7 @@ from random import Random
 from cluster.events import (
     Effect,
     LinkAccepted,
+    LinkOpened,
     Received,
 )
 from cluster.machine import Cluster, ClusterSettings
@@ -70,20 +71,36 @@ def header(node: NodeId, epoch: int, **fields: object) -> Header:
     return replace(given, **fields)  # type: ignore[arg-type]
 
 
-class Peer:
-    """The other end of a link that `node` opened."""
+class Caller:
+    """The other end of a link that somebody opened, who says to be `node`: nothing proves it."""
 
-    def __init__(self, cluster: Cluster, node: NodeId) -> None:
+    def __init__(self, cluster: Cluster, node: NodeId, ip: str = "") -> None:
         self.cluster = cluster
         self.link = cluster.new_link()
         self.now_ms = NOW
-        self.step(LinkAccepted(self.link, address(node).ip, address(ME).ip))
+        self.step(LinkAccepted(self.link, ip or address(node).ip, address(ME).ip))
 
     def step(self, event: GossipEvent) -> list[Effect]:
         return self.cluster.step(event, self.now_ms)
 
     def says(self, message: Message) -> list[Effect]:
         return self.step(Received(self.link, message))
+
+
+class Peer(Caller):
+    """A member at the other end of the link that the machine has made to it."""
+
+    def __init__(self, cluster: Cluster, node: NodeId) -> None:
+        self.cluster = cluster
+        self.now_ms = NOW
+        member = cluster.members[node]
+        if member.link is None:
+            cluster.gossip.connect(member, NOW)
+            cluster.out.finish()
+        assert member.link is not None
+        self.link = member.link.id
+        if not member.link.opened:
+            self.step(LinkOpened(self.link, address(ME).ip))
 
 
 def ping(head: Header, *gossip: GossipEntry, kind: MessageType = MessageType.PING,

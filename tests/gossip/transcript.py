@@ -40,7 +40,7 @@ class Transcript:
     def _watch(self, node: SimNode, cause: events.Event | None, effects: Sequence[events.Effect]) -> None:
         done = [line for effect in effects if (line := self._effect(node, effect))]
         heard = self._event(node, cause)
-        if self.muted or (not done and (self._quiet or isinstance(cause, events.Tick))):
+        if self.muted or (not done and (self._quiet or cause is None or isinstance(cause, events.Tick))):
             return
         self.lines.append(f"{node.world.now_ms - EPOCH_START_MS:6}  {self._names[node.name]}  {heard or 'a message'}")
         self.lines += [" " * 15 + line for line in done]
