@@ -12,6 +12,8 @@ warns that they may be lost. Here both sides keep to these rules, which need no 
   never will: the target says so itself when asked (`Ask`), or the majority holds it for failed. In that case the source
   first takes an epoch that no claim of the target can reach (`Reclaim`): should it come back, it loses the slots.
 - Before it has given its permission the source may go on at any time.
+- The target, when it has taken over, lets writes in only when the source has noticed (it ends the connection then) or is
+  dead. So a target that is cut off in between has acknowledged nothing when the source takes the slots back.
 """
 
 from __future__ import annotations
@@ -122,11 +124,6 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Target: the slots are this node's, on disk."""
-
-
-@dataclass(frozen=True, slots=True)
 class Cleaned:
     """Target: nothing of what came is left."""
 
@@ -138,12 +135,13 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """What this node believes now. owner: whose all of the slots are; None when they are not all one node's. is_primary:
-    this node. target_failed: the majority calls the target failed."""
+    """What this node believes now. owner: whose all of the slots are; None when they are not all one node's. mine: that is
+    this node. is_primary: this node. other_failed: the majority calls the other side failed."""
 
     owner: NodeId | None
+    mine: bool = False
     is_primary: bool = True
-    target_failed: bool = False
+    other_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +157,7 @@ class Tick:
 
 
 Event = (
-    Reached | Established | Broken | Heard | SnapshotSent | Drained | Confirmed | Taken | Cleaned | Cancel | Owners | Answer
-    | Tick
+    Reached | Established | Broken | Heard | SnapshotSent | Drained | Confirmed | Cleaned | Cancel | Owners | Answer | Tick
 )
 
 
@@ -175,9 +172,9 @@ class Do(StrEnum):
     WATCH_BACKLOG = "watch backlog"
     """Source: say Drained as soon as that is so."""
     PAUSE = "pause"
-    """Source: let no write to the slots in."""
+    """Let no write to the slots in."""
     RESUME = "resume"
-    """Source: let writes in again, or send them to the new owner."""
+    """Let writes in again, or send them to the new owner."""
     ASK = "ask"
     """Source: ask the target, on a new connection, whether it has taken over."""
     RECLAIM = "reclaim"
@@ -185,7 +182,7 @@ class Do(StrEnum):
     CONFIRM = "confirm"
     """Target: say Confirmed when the replicas have everything, or after CONFIRM_MS."""
     TAKE = "take"
-    """Target: show the keys and own the slots, on disk, then tell everybody; then say Taken."""
+    """Target: show the keys and own the slots, on disk, then tell everybody."""
     CLEAN = "clean"
     """Target: remove what came, then say Cleaned."""
     UNLINK = "unlink"
@@ -365,7 +362,7 @@ class Export(Job):
             self._end(Stage.SUCCESS, "", now_ms)
         elif seen.owner != self.source or not seen.is_primary:
             self._give_up(Stage.FAILED, "Slots are no longer owned by myself", now_ms)
-        elif self.stage is Stage.FAILOVER_GRANTED and seen.target_failed and now_ms - self.updated_ms >= 2 * TAKE_MS:
+        elif self.stage is Stage.FAILOVER_GRANTED and seen.other_failed and now_ms - self.updated_ms >= 2 * TAKE_MS:
             self._out.append(Do.RECLAIM)
             self._give_up(Stage.FAILED, "The target failed before it was known to have taken over", now_ms)
 
@@ -434,9 +431,10 @@ class Import(Job):
                     self._requested_ms = now_ms
                     self._out.append(Say(Word.REQUEST_FAILOVER))
                     self._enter(Stage.FAILOVER_REQUESTED, now_ms)
-            case Taken():
-                self._log(Level.NOTICE, "completed successfully. This node is now the owner of the slots")
-                self._finish(Stage.SUCCESS, "", now_ms)
+            case Broken(lost=True) if self.stage is Stage.FAILOVER_GRANTED:
+                self._over(Stage.SUCCESS, "", now_ms)
+            case Broken() | Cancel() if self.stage is Stage.FAILOVER_GRANTED:
+                return  # It is done, but for the source's notice.
             case Broken(reason):
                 self.give_up(Stage.FAILED, reason, now_ms)
             case Cancel():
@@ -461,21 +459,27 @@ class Import(Job):
                 self.give_up(Stage.FAILED, "The permission to take over came too late", now_ms)
                 return
             self._enter(Stage.FAILOVER_GRANTED, now_ms)
-            self._out.append(Do.TAKE)
-        else:
+            self._log(Level.NOTICE, "completed successfully. This node is now the owner of the slots")
+            self._out += [Do.PAUSE, Do.TAKE]
+        elif stage is not Stage.FAILOVER_GRANTED:
             self.give_up(Stage.FAILED, "Unexpected state machine transition", now_ms)
 
     def _look_at_owners(self, seen: Owners, now_ms: int) -> None:
-        if self.stage in (Stage.FAILOVER_GRANTED, Stage.CLEANING_UP):
+        if self.stage is Stage.CLEANING_UP:
             return
-        if self.tracking:
+        if self.stage is Stage.FAILOVER_GRANTED:
+            if not seen.mine:  # Nothing is to be removed: who loses slots loses their keys.
+                self._over(Stage.FAILED, "The slots were taken back", now_ms)
+            elif seen.other_failed:
+                self._over(Stage.SUCCESS, "", now_ms)
+        elif self.tracking:
             if seen.is_primary:
                 self._promoted(seen, now_ms)
         elif not seen.is_primary:
             self.tracking = True
             self._out.append(Do.UNLINK)
             self._enter(Stage.ON_PRIMARY, now_ms)
-        elif seen.owner == self.target:
+        elif seen.mine:
             self.give_up(Stage.FAILED, "Slots were unexpectedly assigned to myself during import", now_ms)
         elif seen.owner != self.source:
             self.give_up(Stage.FAILED, "Slots are no longer owned by source node", now_ms)
@@ -483,7 +487,7 @@ class Import(Job):
     def _promoted(self, seen: Owners, now_ms: int) -> None:
         """This replica takes its primary's place. What its primary had taken over is here; nothing else may stay."""
         self.tracking = False
-        if seen.owner == self.target:
+        if seen.mine:
             self._finish(Stage.SUCCESS, "", now_ms)
         else:
             self.give_up(Stage.FAILED, "A failover occurred during slot import", now_ms)
@@ -491,10 +495,16 @@ class Import(Job):
     def _tick(self, now_ms: int) -> None:
         if self.stage is Stage.FAILOVER_REQUESTED and now_ms - self._requested_ms > TAKE_MS:
             self.give_up(Stage.FAILED, "The source did not give its permission in time", now_ms)
+        elif self.stage is Stage.FAILOVER_GRANTED:
+            return
         elif now_ms - self.acked_ms > self._timeout_ms:
             self.give_up(Stage.FAILED, "Timed out after too long with no interaction", now_ms)
         elif self.stage is not Stage.WAITING_FOR_ACK:
             self._tell_alive(now_ms)
+
+    def _over(self, stage: Stage, message: str, now_ms: int) -> None:
+        self._finish(stage, message, now_ms)
+        self._out.append(Do.RESUME)
 
     def give_up(self, stage: Stage, message: str, now_ms: int) -> None:
         """Remove what came, then be over."""

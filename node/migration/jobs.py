@@ -221,11 +221,10 @@ class Migrations:
         for job in list(self.jobs):
             if job.stage in ENDED:
                 continue
-            target = cluster.members.get(job.target)
-            seen = Owners(
-                self._owner(job), cluster.myself.is_primary, target is None or target.failed,
-            )
-            self.step(job, seen)
+            owner = self._owner(job)
+            other = cluster.members.get(job.target if isinstance(job, Export) else job.source)
+            failed = other is None or other.failed
+            self.step(job, Owners(owner, owner == cluster.myself.id, cluster.myself.is_primary, failed))
 
     def _owner(self, job: Job) -> NodeId | None:
         cluster = self._node.cluster
@@ -306,6 +305,8 @@ class Migrations:
     def _do_import(self, job: Import, effect: Do) -> None:
         if effect is Do.CONFIRM:
             self._confirm(job)
+        elif effect in (Do.PAUSE, Do.RESUME):
+            self.hold(job.slots, effect is Do.PAUSE)
         elif effect is Do.TAKE:
             self._take(job)
         elif effect is Do.CLEAN:
@@ -317,8 +318,9 @@ class Migrations:
                 if (client := self._node.clients.get(client_id)) is not None:
                     client.close()
         elif effect is Do.END:
-            self._show(job)
-            self._tell_replicas(job)
+            if job.tracking or job.stage is not Stage.SUCCESS:
+                self._show(job)
+                self._tell_replicas(job, b"failed")
             self.tasks.ended(job)
 
     def _confirm(self, job: Import) -> None:
@@ -338,18 +340,17 @@ class Migrations:
         assert cluster is not None
         self._show(job)
         self._node.io.carry_out(cluster.operations.take_slots(job.slots, self._node.now_ms))
-        self.step(job, migration.Taken())
+        self._tell_replicas(job, b"success")
 
     def _show(self, job: Import) -> None:
         still = {slot for one in self.active(Import) if one is not job for slot in one.slots}
         self._node.databases[0].show(slot for slot in job.slots if slot not in still and slot not in self.cleaner)
         self._node.note_field_deadlines()
 
-    def _tell_replicas(self, job: Import) -> None:
+    def _tell_replicas(self, job: Import, state: bytes) -> None:
         node = self._node
         if node.unusual & Unusual.REPLICA:
             return
-        state = b"success" if job.stage is Stage.SUCCESS else b"failed"
         message = [b"MESSAGE", job.message.encode()] if job.message else []
         head = [b"CLUSTER", b"SYNCSLOTS", b"FINISH", b"STATE", state, b"NAME", job.name.encode()]
         node.propagate(node.databases[0], head + message)
