@@ -395,7 +395,7 @@ class Stream:
     def has_marks_from(self, start: int) -> bool:
         """Whether a gap among the entries lies behind `start`, so that what follows can not be counted."""
         deleted = self.max_deleted_id
-        return bool(self.length and deleted and self.first_id <= deleted and start <= deleted)
+        return bool(self.length and deleted and start <= deleted)
 
     def position_of(self, number: int) -> int:
         """How many entries were added up to this id, or UNKNOWN."""
@@ -403,7 +403,7 @@ class Stream:
             return 0
         if number == self.last_id or (not self.length and number < self.last_id):
             return self.entries_added
-        if number > self.last_id:
+        if number > self.last_id or 0 < number < self.max_deleted_id:
             return UNKNOWN
         if not self.max_deleted_id or self.max_deleted_id < self.first_id:
             if number < self.first_id:
@@ -414,7 +414,7 @@ class Stream:
 
     def advance(self, group: ConsumerGroup, number: int) -> None:
         """A group was given the entry with this id, which is above the last that it was given."""
-        if group.entries_read != UNKNOWN and not self.has_marks_from(number):
+        if group.entries_read != UNKNOWN and group.last_id >= self.first_id and not self.has_marks_from(group.last_id):
             group.entries_read += 1
         elif self.entries_added:
             group.entries_read = self.position_of(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -221,3 +222,68 @@ def test_a_loaded_list_takes_the_form_of_the_settings() -> None:
     plain.replace(0, b"c", DEFAULT)
     assert plain.elements() == [b"c", b"b"]
     assert plain.pop(True, DEFAULT) == b"c"
+
+
+def test_blocks_away_from_the_ends_are_sealed() -> None:
+    value = made([b"%09d" % at for at in range(100_000)])
+    inner = value.blocks[2:-2]
+    assert len(inner) > 100
+    assert all(block.items is None for block in inner)
+    assert sum(len(block.packed) for block in inner) < 1.01 * sum(10 * len(block) for block in inner)
+    for at in (50_000, 50_001, 70_000, 30_000):
+        value.replace(at, b"x%08d" % at, DEFAULT)
+        assert value.at(at) == b"x%08d" % at
+        assert sum(block.items is not None for block in value.blocks[2:-2]) == 1
+    assert value.insert(b"%09d" % 20_000, b"y", True)
+    assert value.remove(b"x%08d" % 70_000, 0, DEFAULT) == 1
+    assert sum(block.items is not None for block in value.blocks[3:-3]) <= 1
+    assert value.positions(b"y", 1, 1, 0) == value.positions(b"y", -1, 1, 0) == [20_001]
+    twin = value.copy()
+    assert check(twin) == check(value)
+    assert all(one.packed is other.packed for one, other in zip(twin.blocks, value.blocks, strict=True))
+    loaded = List.from_nodes([Block(block) for block in value.blocks])
+    assert all(block.items is None for block in loaded.blocks[2:-2])
+    assert check(loaded) == check(value)
+
+
+def test_blocks_with_zero_bytes_stay_open() -> None:
+    model = [b"%06d\0" % at if at % 1000 == 0 else b"%07d" % at for at in range(20_000)]
+    value = made(model)
+    assert check(value) == model
+    assert any(block.items is not None for block in value.blocks[2:-2])
+    assert value.positions(b"%06d\0" % 7000, 1, 0, 0) == [7000]
+    assert value.remove(b"%06d\0" % 7000, 0, DEFAULT) == 1
+    assert value.remove(b"1\0", 0, DEFAULT) == 0
+    assert check(value) == model[:7000] + model[7001:]
+
+
+def test_a_full_block_is_not_sealed_and_opened_with_each_push_and_pop() -> None:
+    value = made([b"%09d" % at for at in range(20_000)])
+    while len(value.blocks[-1]) > 1:
+        value.pop(False, DEFAULT)
+    states = [block.items is None for block in value.blocks]
+    for _ in range(10):
+        value.pop(False, DEFAULT)
+        value.push([b"%09d" % 5], False, DEFAULT)
+    assert [block.items is None for block in value.blocks] == states
+
+
+def test_the_stamp_is_the_same_until_something_changes() -> None:
+    changes: list[Callable[[List], object]] = [
+        lambda value: value.push([b"x"], True, DEFAULT),
+        lambda value: value.pop(False, DEFAULT),
+        lambda value: value.trim(1, 1, DEFAULT),
+        lambda value: value.replace(1, b"y", DEFAULT),
+        lambda value: value.insert(b"y", b"z", False),
+        lambda value: value.remove(b"z", 1, DEFAULT),
+        lambda value: value.pop_many(2, True, DEFAULT),
+    ]
+    for size in (10, 5000):
+        value = made([b"%09d" % at for at in range(size)])
+        for change in changes:
+            before = value.stamp()
+            value.at(3)
+            value.range(0, 5)
+            assert value.stamp() is before
+            change(value)
+            assert value.stamp() is not before

@@ -19,6 +19,7 @@ from node.types.stream import Stream
 from node.types.stream_groups import Consumer, ConsumerGroup, Delivery, Pending
 from node.types.stream_id import ID_MAX, format_id, parse_bound, parse_id
 from node.types.stream_node import Node
+from node.types.stream_radix import RadixNodes
 from tests.oracle.streams import plain_stream
 from tests.persistence import samples
 
@@ -365,3 +366,73 @@ def test_a_count_without_end_takes_no_memory() -> None:
     body = b"\x13\x00" + encode_length(0) + bytes(7) + encode_length((1 << 64) - 1)
     with pytest.raises(PayloadError):
         payload.restore(samples.seal(body))
+
+
+# The radix tree ---------------------------------------------------------------------------------------------------------
+
+
+def _counted(keys: list[int]) -> int:
+    """The nodes of a radix tree over 16-byte keys, built from nothing."""
+
+    def below(texts: list[bytes], depth: int) -> int:
+        """Nodes below a branching at `depth`, and it."""
+        found = 1
+        for byte in sorted({text[depth] for text in texts}):
+            same = [text for text in texts if text[depth] == byte]
+            found += reach(same, depth + 1)
+        return found
+
+    def reach(texts: list[bytes], depth: int) -> int:
+        if len(texts) == 1:
+            return 1 + (depth < 16)
+        end = depth
+        while len({text[end] for text in texts}) == 1:
+            end += 1
+        return (end > depth) + below(texts, end)
+
+    return reach([key.to_bytes(16, "big") for key in keys], 0) if keys else 1
+
+
+def test_radix_nodes_are_counted_along_with_every_change() -> None:
+    source = random.Random(8)
+    for _ in range(300):
+        parts = [0, 1, 2, 255, 256, 65536, 1 << 40, source.getrandbits(20)]
+        keys = sorted({source.choice(parts) << 64 | source.choice(parts) for _ in range(source.randrange(14))})
+        assert len(RadixNodes(keys)) == _counted(keys), keys
+
+
+def test_xinfo_counts_radix_nodes_as_they_come_and_go() -> None:
+    source = random.Random(9)
+    limits = Limits(stream_node_max_entries=2)
+    stream = Stream()
+    given: list[int] = []
+    for _ in range(1500):
+        what = source.random()
+        if what < 0.6:
+            last = stream.last_id
+            number = last + source.choice([1, 1, 300, 1 << 64, 7 << 64, 1000 << 64])
+            stream.append(number, [b"f"], [b"v"], 2, limits)
+            given.append(number)
+        elif what < 0.9 and given:
+            stream.delete(source.choice(given))
+        else:
+            stream.trim_to_length(stream.length * source.choice([99, 95, 50]) // 100, source.random() < 0.5, 0)
+        assert stream.radix_nodes() == _counted([node.first for node in stream.nodes()])
+
+
+def test_trimming_one_by_one_passes_each_entry_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream()
+    looks = 0
+    is_deleted = Node.is_deleted
+
+    def counted(node: Node, index: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return is_deleted(node, index)
+
+    monkeypatch.setattr(Node, "is_deleted", counted)
+    for number in range(1, 5001):
+        stream.append(number << 64, [b"f"], [b"v"], 2, Limits())
+        stream.trim_to_length(1000, False, 0)
+    assert (stream.length, stream.first_id) == (1000, 4001 << 64)
+    assert looks < 3 * 5000
