@@ -7,13 +7,16 @@ from random import Random
 
 import pytest
 
-from cluster.events import Tick
+from cluster import claims
+from cluster.events import ClusterError, Tick
 from cluster.machine import Cluster
+from cluster.operations import SlotAction, SlotOrder
 from cluster.routing import Presence, route
 from cluster.views import EndpointType, Viewer
-from gossip.ids import Address
+from gossip.ids import Address, NodeId, ShardId
+from gossip.members import PRIMARY, Member
 from gossip.messages import NodeFlag
-from tests.cluster.machines import ME, NOW, SETTINGS, THIRD, B, primary, replica, saved, three
+from tests.cluster.machines import ME, NOW, SETTINGS, THIRD, B, C, primary, replica, saved, three
 
 IP = Viewer()
 ALL, NONE, HALF, ONE_GONE = Presence(2, 0, True), Presence(0, 2, True), Presence(1, 1, True), Presence(0, 1, False)
@@ -74,6 +77,67 @@ def test_a_slot_that_comes(keys: Presence, reply: str) -> None:
     assert ask(cluster, THEIRS, keys, asking=True) == reply
     assert ask(cluster, THEIRS, keys) == MOVED
     assert ask(cluster, THEIRS, moves=True) == "here"
+
+
+def followed(**open_slots: dict[int, NodeId]) -> Cluster:
+    """This node is a replica of B, which owns THEIRS and has told it of these open slots."""
+    state = replace(saved(primary(B, 2), primary(C, 3), replica(ME, B, NodeFlag.MYSELF)), **open_slots)
+    cluster = Cluster.from_saved(state, replace(SETTINGS, require_full_coverage=False), Random(1), now_ms=NOW)
+    cluster.step(Tick(), NOW)
+    return cluster
+
+
+@pytest.mark.parametrize(("keys", "reply"), [(ALL, "here"), (NONE, "ASK {} 10.0.0.12:7000"), (HALF, "TRYAGAIN Mult")])
+def test_a_replica_sends_its_readers_after_a_slot_that_leaves(keys: Presence, reply: str) -> None:
+    cluster = followed(migrating={THEIRS: C})
+    assert ask(cluster, THEIRS, keys, readonly=True).startswith(reply.format(THEIRS))
+    assert ask(cluster, THEIRS, keys, writes=True, readonly=True) == ask(cluster, THEIRS, keys) == MOVED
+    assert ask(cluster, THEIRS, sharded=True) == "here"
+
+
+def test_a_replica_takes_nothing_in_for_its_primary() -> None:
+    cluster = followed(importing={2 * THIRD: B})
+    assert ask(cluster, 2 * THIRD, ALL, asking=True).startswith("MOVED ")
+
+
+def test_setslot_on_a_replica_is_its_primarys_to_say() -> None:
+    cluster = followed()
+    order = SlotOrder(THEIRS, SlotAction.MIGRATING, C)
+    with pytest.raises(ClusterError, match="Please use SETSLOT only with masters"):
+        cluster.operations.set_slot(order, False, NOW)
+    cluster.operations.set_slot(order, False, NOW, obeying=True)
+    assert cluster.slotmap.migrating == {THEIRS: C}
+    given = SlotOrder(THEIRS, SlotAction.NODE, C)
+    cluster.operations.set_slot(given, True, NOW, obeying=True)  # Its keys leave with the primary's DEL.
+    assert cluster.owner(THEIRS) is cluster.members[C] and not cluster.slotmap.migrating
+    cluster.operations.set_slot(SlotOrder(THEIRS, SlotAction.IMPORTING, C), False, NOW, obeying=True)
+    epoch = cluster.myself.config_epoch
+    cluster.operations.set_slot(SlotOrder(THEIRS, SlotAction.NODE, B), False, NOW, obeying=True)
+    assert cluster.owner(THEIRS) is cluster.members[B] and not cluster.slotmap.importing
+    assert cluster.myself.config_epoch == epoch
+
+
+@pytest.mark.parametrize("way", ["importing", "migrating"])
+def test_open_slots_follow_a_failover_of_the_other_end(way: str) -> None:
+    cluster = ok_cluster()
+    slot = THEIRS if way == "importing" else MINE
+    begin = cluster.operations.set_slot_importing if way == "importing" else cluster.operations.set_slot_migrating
+    begin(slot, B, NOW)
+    heir = Member(NodeId("e" * 40), Address("10.0.0.14", 7000, 17000), PRIMARY, NOW, shard_id=ShardId("5" * 40))
+    cluster.members[B].shard_id = heir.shard_id
+    cluster.gossip.members.add(heir)
+    heir.config_epoch = 9
+    claims.take_over(cluster, heir, 9, cluster.slotmap.bits(B))
+    assert cluster.slotmap.owner_of(THEIRS) == heir.id
+    assert getattr(cluster.slotmap, way) == {slot: heir.id}
+
+
+def test_a_slot_that_comes_is_not_given_away_by_a_claim() -> None:
+    cluster = ok_cluster()
+    cluster.operations.set_slot_importing(THEIRS, B, NOW)
+    claims.take_over(cluster, cluster.members[C], 9, cluster.slotmap.bits(B))
+    assert cluster.slotmap.owner_of(THEIRS) == B and cluster.slotmap.owner_of(THEIRS + 1) == C
+    assert cluster.slotmap.importing == {THEIRS: B}
 
 
 def test_a_cluster_that_is_down() -> None:
