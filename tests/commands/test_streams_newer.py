@@ -67,7 +67,8 @@ def test_bad_arguments(redis: Harness, command: tuple[str, ...]) -> None:
     assert redis.error(*command, "IDS", 1, "x") == "ERR Invalid stream ID specified as stream command argument"
     for rest in (
         ("IDS", 1, "1-1", "2-2"), ("KEEPREF", "DELREF", "IDS", 1, 1), ("ACKED", "ACKED", "IDS", 1, 1),
-        ("BOGUS", "IDS", 1, 1), ("IDS", 1, 1, "IDS", 1, 1), ("IDS", 1, 1, "KEEPREF", "ACKED"), ("KEEPREF", "ACKED", "DELREF"),
+        ("BOGUS", "IDS", 1, 1), ("IDS", 1, 1, "IDS", 1, 1), ("IDS", 1, 1, "KEEPREF", "ACKED"),
+        ("KEEPREF", "ACKED", "DELREF"),
     ):  # fmt: skip
         assert redis.error(*command, *rest) == "ERR syntax error"
     redis.run("SET", "text", "v")
@@ -312,8 +313,13 @@ def test_claiming_a_few_of_many_looks_at_few(redis: Harness) -> None:
     redis.advance(10)
     group = stream(redis).groups[b"g"]
     looked: list[int] = []
+
+    def there(number: int) -> bool:
+        looked.append(number)
+        return True
+
     for turn in range(1, 50):
-        found = group.longest_idle(redis.node.now_ms - 10, 3, lambda number: not looked.append(number))
+        found = group.longest_idle(redis.node.now_ms - 10, 3, there)
         assert [number >> 64 for number in found] == [3 * turn - 2, 3 * turn - 1, 3 * turn]
         for number in found:
             group.assign(number, group.consumers[b"c1"], redis.node.now_ms, 2)
