@@ -42,6 +42,8 @@ _INTEGER_NAMES = (
 )
 _SIGNS = {"=": "equal", "~": "approximately", "*": "auto-id", "$": "new-id"}
 """Tokens that are no words, and what they are called."""
+_EMPTY = '""'
+"""The empty string where something else may stand (MIGRATE)."""
 _INTEGERS = frozenset(_INTEGER_NAMES.split())
 _INTEGER_INCREMENTS = frozenset(("INCRBY", "HINCRBY"))
 
@@ -129,6 +131,8 @@ class _Parser:
     def _word(self, ends: frozenset[str]) -> Argument:
         word = self._peek()
         self._at += 1
+        if word == _EMPTY:
+            return Argument("empty-string", "pure-token")
         if not _is_token(word):
             return Argument(word, self._type(word))
         following = self._peek()

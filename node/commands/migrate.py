@@ -50,7 +50,7 @@ def _options(args: Args) -> Iterator[tuple[int, bytes]]:
 
 
 @group.command(
-    "MIGRATE host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] "
+    "MIGRATE host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH auth | AUTH2 username password] "
     "[KEYS key [key ...]]",
     arity=-6,
     flags=Flag.WRITE,
