@@ -47,9 +47,9 @@ class Lease:
     """Times are unix ms, 0 for never.
 
     granted_ms: a majority is known to have been there then, by other means than pings. until_ms: the end as of the last
-    look, None while none is needed. needed: whether one was when the last event ended, None before the first. seen_ms: of the last look. verifying_ms: since when this node verifies, 0 when it does
-    not; round_ms: when the round of pings began that is going on; second: it is the second. contested: who was named as
-    owner of this node's slots -> when.
+    look, None while none is needed. needed: whether one was when the last event ended, None before the first. seen_ms: of
+    the last look. verifying_ms: since when this node verifies, 0 when it does not; round_ms: when the round of pings began
+    that is going on; second: it is the second. contested: who was named as owner of this node's slots -> when.
     """
 
     granted_ms: int = 0
