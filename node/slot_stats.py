@@ -7,6 +7,7 @@ way, which calls `add`: otherwise nobody pays. The number of keys needs no count
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gossip.messages import SLOT_COUNT
@@ -70,6 +71,14 @@ class SlotStats:
             found[b"network-bytes-in"] = self._bytes_in[slot]
             found[b"network-bytes-out"] = self._bytes_out[slot]
         return found
+
+    def values(self, metric: bytes) -> Sequence[int]:
+        """One metric of all slots, in a unit that is good for comparing."""
+        if metric == b"key-count":
+            return list(map(len, self._node.databases[0].slots))
+        if metric == b"cpu-usec":
+            return [ns // _NS_PER_USEC for ns in self._cpu_ns]
+        return self._bytes_in if metric == b"network-bytes-in" else self._bytes_out
 
     def _switch(self, enabled: bool) -> str | None:
         self._node.mark(Unusual.SLOT_STATS, enabled and self._node.clustered)

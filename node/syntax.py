@@ -27,6 +27,7 @@ _TYPES = {
     "source": "key",
     "destination": "key",
     "key1": "key",
+    "keys": "key",
     "key2": "key",
     "pattern": "pattern",
     "seconds": "integer",

@@ -70,10 +70,10 @@ def _ordered(ctx: Context, cluster: Cluster, args: Args) -> Reply:
     if metric not in stats.of(0):
         raise CommandError("ERR Unrecognized sort metric for ORDERBY.")
     limit, ascending = _options(args)
-    found = [(stats.of(slot), slot) for begin, end in _own(cluster) for slot in range(begin, end + 1)]
-    sign = 1 if ascending else -1
-    found.sort(key=lambda one: (sign * one[0][metric], one[1]))
-    return [[slot, facts] for facts, slot in found[:limit]]
+    slots = [slot for begin, end in _own(cluster) for slot in range(begin, end + 1)]
+    # Sorting keeps the order of equals, which is that of the slots, in both directions.
+    slots.sort(key=stats.values(metric).__getitem__, reverse=not ascending)
+    return [[slot, stats.of(slot)] for slot in slots[:limit]]
 
 
 def _options(args: Args) -> tuple[int, bool]:

@@ -51,7 +51,7 @@ def _options(args: Args) -> Iterator[tuple[int, bytes]]:
 
 @group.command(
     "MIGRATE host port <key | \"\"> destination-db timeout [COPY] [REPLACE] [AUTH auth | AUTH2 username password] "
-    "[KEYS key [key ...]]",
+    "[KEYS keys [keys ...]]",
     arity=-6,
     flags=Flag.WRITE,
     since="2.6.0",
