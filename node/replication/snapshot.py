@@ -22,6 +22,64 @@ _UNIT_MAX = 1024
 """Keys listed one by one at a time. Bigger slots are dealt into buckets of about this size."""
 _DEAL_PER_KEY = 8
 """Dealing a key into its bucket costs about an eighth of writing it."""
+_LIST_SLICE = 1 << 15
+"""Keys of a big slot that are listed at a time: some tenths of a millisecond."""
+
+
+class _Listing:
+    """The keys of one big dict, listed slice by slice while it changes.
+
+    A dict keeps insertion order: what was there when the listing began keeps its order, deletions move it towards the
+    start, what is new comes behind it. So after `changes` deletions at most, the first key that is not listed yet is at
+    most that many places further in front than it was; and likewise seen from the end. Some keys are listed twice. To
+    reach a place in a dict takes a walk from one of its ends: the first half is listed from the start, the other from the
+    end, and while nothing changes one iterator goes on.
+    """
+
+    __slots__ = ("_back", "_front", "_iterator", "changes", "found")
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+        self.changes = 0
+        """How many keys may have been removed since the last slice."""
+        self._front = 0
+        self._back = 0
+        self._iterator: Iterator[bytes] | None = None
+
+    def take(self, keys: Keys) -> bool:
+        """List some more. False when all were listed."""
+        changes, self.changes = self.changes, 0
+        if changes:
+            self._iterator = None
+            self._front = max(0, self._front - changes)
+            self._back = max(0, self._back - changes)
+        size = len(keys)
+        if self._front + self._back >= size:
+            return False
+        in_front = self._front < size // 2
+        count = _LIST_SLICE + 2 * changes
+        if in_front:
+            count = min(count, size // 2 - self._front)
+        if self._iterator is None:
+            place = self._front if in_front else self._back
+            self._iterator = islice(keys if in_front else reversed(keys), place, None)
+        before = len(self.found)
+        try:
+            self.found += islice(self._iterator, count)
+        except RuntimeError:  # DEBUG POPULATE adds keys behind everybody's back: go on behind what was found
+            self._iterator = None
+        listed = len(self.found) - before
+        if in_front:
+            self._front += listed
+            if self._front >= size // 2:
+                self._iterator = None
+        else:
+            self._back += listed
+        return self._front + self._back < size
+
+    def restart(self) -> None:
+        """The dict was copied: the order is the same."""
+        self._iterator = None
 
 
 class _Cursor:
@@ -30,11 +88,11 @@ class _Cursor:
     __slots__ = (
         "bucket",
         "buckets",
-        "dealt",
         "done",
         "early",
         "expires",
         "left",
+        "listed",
         "listing",
         "mask",
         "number",
@@ -49,9 +107,9 @@ class _Cursor:
         self.done = not any(database.slots)
         self.slot = -1
         self.left: dict[bytes, None] = {}
-        self.listing: list[bytes] | None = None
+        self.listing: _Listing | None = None
         """Keys of the current slot that are still to be dealt into buckets."""
-        self.dealt = 0
+        self.listed = False
         self.buckets: list[list[bytes]] = []
         self.bucket = 0
         self.mask = 0
@@ -103,20 +161,23 @@ class _Cursor:
         if len(keys) <= _UNIT_MAX:
             self._list(keys)
             return 1
-        self.listing = list(keys)
-        self.dealt = 0
+        self.listing = _Listing()
+        self.listed = False
         self.mask = (1 << (len(keys) // _UNIT_MAX).bit_length()) - 1
         self.buckets = [[] for _ in range(self.mask + 1)]
-        return 1 + len(keys) // 256
+        return 1
 
     def _deal(self) -> int:
         assert self.listing is not None
-        buckets, mask = self.buckets, self.mask
-        some = self.listing[self.dealt : self.dealt + _UNIT_MAX]
+        if not self.listed:
+            self.listed = not self.listing.take(self.slots[self.slot])
+            return _UNIT_MAX
+        buckets, mask, found = self.buckets, self.mask, self.listing.found
+        some = found[-_UNIT_MAX:]
+        del found[-_UNIT_MAX:]
         for key in some:
             buckets[hash(key) & mask].append(key)
-        self.dealt += len(some)
-        if self.dealt >= len(self.listing):
+        if not found:
             self.listing = None
             self.bucket = -1
         return len(some) // _DEAL_PER_KEY + 1
@@ -135,6 +196,8 @@ class _Cursor:
         ahead = range(max(self.slot, 0), len(self.slots))
         self.slots = [self.slots[at].copy() if at in ahead else {} for at in range(len(self.slots))]
         self.expires = self.expires.copy()
+        if self.listing is not None:
+            self.listing.restart()
 
 
 class SnapshotWalk:
@@ -181,6 +244,8 @@ class SnapshotWalk:
         cursor = self._live[database.index]
         if cursor is None or cursor.done:
             return
+        if cursor.listing is not None and slot == cursor.slot:
+            cursor.listing.changes += 1
         if self._pieces_of is not None and self._pieces_of == (cursor, key):
             self._write_pieces(1 << 62)
             return

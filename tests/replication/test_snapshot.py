@@ -120,6 +120,7 @@ _OPERATIONS = st.one_of(
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys are many here, so that the ways of big slots are gone too."""
     monkeypatch.setattr(snapshot, "_UNIT_MAX", 4)
+    monkeypatch.setattr(snapshot, "_LIST_SLICE", 3)
 
 
 def filled(clustered: bool, sizes: list[int]) -> list[Database]:
