@@ -316,7 +316,8 @@ class Executor:
             return NOT_YET
         if self._node.unusual & _EXPORTING and self._node.migrations.holds(client, command, args):
             return NOT_YET
-        self.point(client, command, args, client.unusual | self._node.unusual)
+        # Who waits in a slot that comes here was let in by its ASKING.
+        self.point(client, command, args, client.unusual | self._node.unusual | _ASKING)
         context.retries = True
         try:
             with self._node.one_unit():

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from cluster.events import Tick
+from cluster.slots import key_slot
 from node.client import Client, Unusual
 from node.errors import CommandError
 from node.executor import Postponed
@@ -14,6 +16,7 @@ from node.persistence import payload
 from node.protocol import RequestParser
 from node.state import COMMANDS, without_passwords
 from node.transit import Failure, Shipment
+from tests.cluster.machines import NOW, THIRD, B, three
 from tests.commands.harness import Harness, RecordingObserver, encoded
 
 TARGET = ("127.0.0.1", 7001)
@@ -294,3 +297,48 @@ def test_where_the_keys_are(redis: Harness, request_: list[str], keys: list[str]
 def test_passwords_are_not_shown() -> None:
     shown = without_passwords([b"MIGRATE", b"h", b"1", b"", b"0", b"0", b"AUTH2", b"me", b"pw", b"KEYS", b"auth", b"x"])
     assert shown[6:] == [b"AUTH2", b"(redacted)", b"(redacted)", b"KEYS", b"auth", b"x"]
+
+
+# Who waits for a key of a slot that goes ------------------------------------------------------------------------------
+
+
+def in_three() -> tuple[Harness, int, str]:
+    """A node that owns a third of the slots; one of them, and a key in it."""
+    cluster = three()
+    cluster.step(Tick(), NOW)
+    redis = Harness(cluster=cluster)
+    redis.node.set_time(NOW)
+    slot, key = next((key_slot(key.encode()), key) for key in map(str, range(1000)) if key_slot(key.encode()) < THIRD)
+    redis.node.slots_changed()
+    return redis, slot, key
+
+
+@pytest.mark.parametrize("step", ["MIGRATING", "NODE"])
+def test_a_blocked_client_is_sent_after_its_slot(step: str) -> None:
+    redis, slot, key = in_three()
+    other = redis.connect()
+    waiting = redis.node.executor.execute(redis.client, [b"BLPOP", key.encode(), b"0"])
+    elsewhere = next(one for one in map(str, range(1000)) if slot != key_slot(one.encode()) < THIRD)
+    stays = redis.node.executor.execute(other, [b"BLPOP", elsewhere.encode(), b"0"])
+    assert isinstance(waiting, Deferred) and isinstance(stays, Deferred)
+    redis.node.executor.execute(redis.connect(), [b"CLUSTER", b"SETSLOT", b"%d" % slot, step.encode(), B.encode()])
+    redis.node.slots_changed()
+    assert waiting.value.text == f"{'ASK' if step == 'MIGRATING' else 'MOVED'} {slot} 10.0.0.11:7000"
+    assert not stays.ready
+
+
+def test_who_asked_for_a_slot_that_comes_goes_on_waiting() -> None:
+    redis, _, _ = in_three()
+    key = next(key for key in map(str, range(1000)) if THIRD <= key_slot(key.encode()) < 2 * THIRD)
+    operator = redis.connect()
+    order = [b"CLUSTER", b"SETSLOT", b"%d" % key_slot(key.encode()), b"IMPORTING", B.encode()]
+    assert redis.node.executor.execute(operator, order) == "OK"
+    redis.run("ASKING")
+    waiting = redis.node.executor.execute(redis.client, [b"BLPOP", key.encode(), b"0"])
+    assert isinstance(waiting, Deferred)
+    redis.node.executor.execute(operator, [b"CLUSTER", b"SETSLOT", b"5", b"MIGRATING", B.encode()])
+    redis.node.slots_changed()
+    assert not waiting.ready
+    redis.node.executor.execute(operator, [b"ASKING"])
+    redis.node.executor.execute(operator, [b"RPUSH", key.encode(), b"x"])
+    assert waiting.value == [key.encode(), b"x"]
