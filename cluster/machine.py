@@ -171,7 +171,7 @@ class Cluster(Core):
             self.out.reassess = False
             health.reassess(self, now_ms)
         if self.myself.is_replica:
-            self.gossip.mute = False
+            self.gossip.unmute(now_ms)
             manual_failover.check_offset(self)
             elections.consider(self, now_ms)
         self.refresh_served()
@@ -279,7 +279,7 @@ class Cluster(Core):
 
     def claimed(self, sender: Member, header: Header, link: Link, now_ms: int) -> None:
         """Somebody speaks in a member's name."""
-        restarts.hear_claim(self, header)
+        restarts.hear_claim(self, header, now_ms)
         claims.correct(self, sender, header, link)
 
     def alleged(self, sender: Member, update: Update, now_ms: int) -> None:

@@ -12,14 +12,15 @@ without the other, for either may be a real server:
   primary's offset never goes back.
 
 Neither lasts: after `longest_wait_ms` the primary serves what it has and the replica takes what there is, so that a
-cluster in which nobody can win (no majority, a replica that may not fail over) does not stay down for ever.
+cluster in which nobody can win does not stay down for ever. Replicas that are told never to fail over
+(cluster-replica-no-failover) are not waited for, and do not object.
 """
 
 from __future__ import annotations
 
 from cluster.core import Core
 from cluster.events import Level
-from gossip.members import Member
+from gossip.members import NOFAILOVER, Member
 from gossip.messages import Header
 
 WAIT_TIMEOUTS = 4
@@ -38,8 +39,9 @@ def longest_wait_ms(timeout_ms: int) -> int:
 
 
 def _ahead(core: Core) -> Member | None:
-    """A replica of this node that has more data, as far as it has told since this node started."""
-    return next((one for one in core.myself.replicas if one.offset > core.offset), None)
+    """A replica of this node that has more data, as far as it has told since this node started, and may take over."""
+    able = [one for one in core.myself.replicas if not one.flags & NOFAILOVER]
+    return next((one for one in able if one.offset > core.offset), None)
 
 
 def waits(core: Core, now_ms: int) -> bool:
@@ -52,7 +54,7 @@ def waits(core: Core, now_ms: int) -> bool:
     ahead = _ahead(core) if core.comparable else None
     if ahead is None:
         if comeback.since_ms is not None:
-            _go_on(core)
+            _go_on(core, now_ms)
         return False
     if comeback.since_ms is None:
         comeback.since_ms = now_ms
@@ -64,24 +66,24 @@ def waits(core: Core, now_ms: int) -> bool:
     waited_ms = now_ms - comeback.since_ms
     if waited_ms > longest_wait_ms(core.settings.node_timeout_ms):
         core.out.log(Level.WARNING, "No replica with more data has taken over: going on with less")
-        _go_on(core)
+        _go_on(core, now_ms)
         return False
     core.gossip.mute = waited_ms > SILENT_AFTER_MS and not comeback.succeeded
     return True
 
 
-def hear_claim(core: Core, header: Header) -> None:
+def hear_claim(core: Core, header: Header, now_ms: int) -> None:
     """Somebody says that this primary's slots are another's: true or not, it takes pings to find out."""
     overtaken = header.config_epoch > core.myself.config_epoch
     if core.gossip.mute and overtaken and int.from_bytes(header.slots, "little") & core.slotmap.bits(core.myself.id):
         core.comeback.succeeded = True
-        core.gossip.mute = False
+        core.gossip.unmute(now_ms)
 
 
-def _go_on(core: Core) -> None:
+def _go_on(core: Core, now_ms: int) -> None:
     core.comeback.over = True
     core.comeback.since_ms = None
-    core.gossip.mute = False
+    core.gossip.unmute(now_ms)
 
 
 def defers_sync(core: Core, offset: int) -> bool:
@@ -96,8 +98,9 @@ def defers_sync(core: Core, offset: int) -> bool:
 
 
 def has_all_of(core: Core, primary: Member) -> bool:
-    """Whether this node's data is that primary's stream, and not given up."""
-    return core.comeback.synced_with == primary.id and not core.comeback.over and core.offset > 0
+    """Whether this node's data is that primary's stream, not given up, and could take its place."""
+    able = not core.settings.replica_no_failover and not core.comeback.over
+    return able and core.comeback.synced_with == primary.id and core.offset > 0
 
 
 def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:

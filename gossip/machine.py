@@ -191,6 +191,14 @@ class Gossip:
         gossip = choose_gossip(self.members, receiver, self.random, self.suspects) if gossips else ()
         self.out.send(link.id, Ping(kind, self.above.header(), gossip, extensions))
 
+    def unmute(self, now_ms: int) -> None:
+        """Speak again. The pings that were left unanswered are answered now: real servers send no other until then."""
+        if self.mute:
+            self.mute = False
+            for link in self.links.values():
+                if link.inbound and link.member is not None:
+                    self.send_ping(link, MessageType.PONG, now_ms)
+
     def broadcast(self, message: Message) -> None:
         """Send a message to every member to whom there is a link."""
         for member in self.members:

@@ -390,16 +390,27 @@ def test_of_several_replicas_the_best_takes_the_place_of_an_empty_primary() -> N
 
 
 def test_where_no_replica_may_take_over_the_primary_goes_on_in_the_end() -> None:
-    world, nodes = settled(2970, replica_no_failover=True)
+    world, nodes = settled(2970)
     primary = nodes[0]
     slot = own_slot(primary)
     replica = replicas_of(nodes, primary)[0]
+    replica.unwilling = True
     primary.kill()
     primary.start()
     took_ms = world.run_until(lambda: primary.cluster.served[slot] == 1, longest_wait_ms(T) + 2 * T)
     assert took_ms >= longest_wait_ms(T) - 500
     assert primary.write(slot, 1)
     world.run_until(lambda: replica.writes == [1] and world.agreed(), longest_wait_ms(T))
+
+
+def test_a_replica_that_may_not_fail_over_is_not_waited_for() -> None:
+    world, nodes = settled(2975, replica_no_failover=True)
+    primary = nodes[0]
+    slot = own_slot(primary)
+    primary.kill()
+    primary.start()
+    world.run_until(lambda: primary.cluster.served[slot] == 1 and world.agreed(), 3000)
+    world.run_until(lambda: not replicas_of(nodes, primary)[0].writes, 500)
 
 
 def test_a_cluster_that_restarts_as_a_whole_waits_for_nobody() -> None:
