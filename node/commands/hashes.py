@@ -84,7 +84,9 @@ def _opened(ctx: Context, key: bytes) -> Hash:
 )
 def hget(ctx: Context, args: Args) -> Reply:
     found = ctx.read_as(args[1], Hash)
-    return None if found is None else _value(ctx, found, args[2])
+    if found is None:
+        return None
+    return found.get(args[2]) if found.deadlines is None else _value(ctx, found, args[2])
 
 
 @group.command(
@@ -208,20 +210,22 @@ def hset(ctx: Context, args: Args) -> Reply:
     if (
         len(args) == 4
         and type(found) is Hash
-        and found.table
         and not (ctx.observers or ctx.database.walkers or key in ctx.expires)
-    ):  # what `_set_all` does, for one field of a big hash of which nobody wants to know
-        fields = found.store
-        before = len(fields)
-        fields[args[2]] = args[3]  # type: ignore[index]
+    ):  # what `_set_all` does, for one field of a hash of which nobody wants to know
         ctx.dirty += 1
-        if len(fields) == before:
-            if found.deadlines is not None:
-                found.persist((args[2],))
-            return 0
-        if found.is_drawn_from:
-            found.added(args[2])
-        return 1
+        if found.table:
+            fields: dict[bytes, bytes] = found.store  # type: ignore[assignment]
+            before = len(fields)
+            fields[args[2]] = args[3]
+            if len(fields) != before:
+                found.added(args[2])
+                return 1
+            created = 0
+        else:
+            created = int(found.put(args[2], args[3], ctx.node.config))
+        if found.deadlines is not None:
+            found.persist((args[2],))
+        return created
     if len(args) & 1:
         raise wrong_arity("hset")
     return _set_all(ctx, args)

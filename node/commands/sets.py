@@ -221,9 +221,11 @@ def spop(ctx: Context, args: Args) -> Reply:
     found = ctx.write_as(key, Set)
     if found is None:
         return None
-    member = found.take(ctx.node.random, ctx.node.config)
+    node = ctx.node
+    member = found.take(node.random, node.config)
     ctx.modified("spop", key)
-    ctx.propagate(b"SREM", key, member)
+    if node.propagates:
+        ctx.propagate(b"SREM", key, member)
     _emptied(ctx, key, found)
     return member
 

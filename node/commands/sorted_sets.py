@@ -123,22 +123,23 @@ def zadd(ctx: Context, args: Args) -> Reply:
     if len(args) != 4:
         return _add(ctx, args, increment=False)
     _, key, text, member = args
-    score = read_score(text, SYNTAX if text.upper() in _OPTIONS else "ERR value is not a valid float")
-    limits = ctx.node.config
+    if text.isdigit() and len(text) < _DIGITS_MAX:
+        score = float(text)
+    else:
+        score = read_score(text, SYNTAX if text.upper() in _OPTIONS else "ERR value is not a valid float")
     found = opened(ctx, key)
-    before = None
     if found is None:
         found = ZSet()
         ctx.set(key, found)
-    else:
-        before = found.get(member)
-        if before == score:
-            return 0
-    found.put(member, before, score, limits)
+    added = found.add(member, score, ctx.node.config)
+    if added is None:
+        return 0
     ctx.modified("zadd", key)
-    return int(before is None)
+    return int(added)
 
 
+_DIGITS_MAX = 16
+"""A score of fewer digits needs no closer look."""
 _OPTIONS = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
 
 
@@ -152,7 +153,17 @@ _OPTIONS = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
     complexity="O(log(N)) where N is the number of elements in the sorted set.",
 )
 def zincrby(ctx: Context, args: Args) -> Reply:
-    return _add(ctx, args, increment=True)
+    _, key, text, member = args
+    if not text.isdigit() or len(text) >= _DIGITS_MAX:
+        return _add(ctx, args, increment=True)
+    found = opened(ctx, key)
+    if found is None:
+        found = ZSet()
+        ctx.set(key, found)
+    score = float(text) + (found.get(member) or 0.0)
+    if found.add(member, score, ctx.node.config) is not None:
+        ctx.modified("zincr", key)
+    return score
 
 
 def _add(ctx: Context, args: Args, increment: bool) -> Reply:

@@ -47,10 +47,9 @@ class _Urn:
         while True:
             at = int(random.random() * len(names))
             name = names[at]
-            last = names.pop()
-            if at < len(names):
-                names[at] = last
-            if name not in gone:
+            names[at] = names[-1]
+            del names[-1]
+            if not gone or name not in gone:
                 return name
             gone.discard(name)
 

@@ -188,22 +188,22 @@ class Hash(Drawable):
 
     def put(self, field: bytes, text: bytes, limits: HashLimits) -> bool:
         """Set one field. True when it is new."""
-        if self.table is None:
-            self.is_table(limits)
         store = self.store
-        if not self.table:
-            longest = limits.hash_max_listpack_value
-            if len(field) > longest or len(text) > longest:
+        longest = limits.hash_max_listpack_value
+        if isinstance(store, bytes):
+            if self.table is False and len(field) <= longest and len(text) <= longest:
+                return self._put_packed(store, field, text, limits)
+            if self.is_table(limits) or len(field) > longest or len(text) > longest:
                 self.table = True
                 store = self._unpack()
-            elif isinstance(store, bytes):
-                return self._put_packed(store, field, text, limits)
-        assert isinstance(store, dict)
+            else:
+                return self.put(field, text, limits)
         before = len(store)
         store[field] = text
         size = len(store)
-        if not self.table and size > limits.hash_max_listpack_entries:
-            self.table = True
+        if not self.table:
+            self.is_table(limits)
+            self.table = self.table or max(len(field), len(text)) > longest or size > limits.hash_max_listpack_entries
         if size == before:
             return False
         if self._urn is not None:
@@ -217,13 +217,15 @@ class Hash(Drawable):
         if at < 0:
             store = b"%b%b%b\xc1" % (store[:-1], mark, kept)
         else:
-            at += len(mark)
-            store = b"%b%b%b" % (store[:at], kept, store[store.index(_FIELD, at) :])
+            start = at + len(mark)
+            store = b"%b%b%b" % (store[:start], kept, store[store.index(_FIELD, start) :])
         self.store = store
-        size = store.count(_VALUE)
-        self.table = size > limits.hash_max_listpack_entries
-        if self.table or size > _PACKED_FIELDS_MAX or len(store) > _PACKED_BYTES_MAX:
-            self._unpack()
+        entries_max = limits.hash_max_listpack_entries
+        if len(store) > 2 * min(entries_max, _PACKED_FIELDS_MAX):  # so many may be in there: two marks are one
+            size = store.count(_VALUE)
+            self.table = size > entries_max
+            if self.table or size > _PACKED_FIELDS_MAX or len(store) > _PACKED_BYTES_MAX:
+                self._unpack()
         return at < 0
 
     def put_all(self, texts: Sequence[bytes], limits: HashLimits) -> int:

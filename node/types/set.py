@@ -333,7 +333,12 @@ class Set(Drawable):
             self.settle(limits)
         store = self.store
         if isinstance(store, dict):
-            return self._take(store, random)
+            urn = self._urn
+            if urn is None:
+                return self._take(store, random)
+            name = urn.take(random)
+            del store[name]
+            return name
         member = self.draw(1, random)[0]
         self.remove(member, limits)
         return member

@@ -254,6 +254,28 @@ class ZSet:
 
     # Changing -----------------------------------------------------------------------------------------------------
 
+    def add(self, member: bytes, score: float, limits: ZSetLimits) -> bool | None:
+        """Set a member's score. Whether it is new; None when nothing changed. It must have settled."""
+        if self._packed is not None or not self.skiplist:
+            before = self.get(member)
+            if before == score:
+                return None
+            self.put(member, before, score, limits)
+            return before is None
+        scores, order = self._scores, self._order
+        before = scores.get(member)
+        if before == score:
+            return None
+        scores[member] = score
+        if order is None:
+            if len(scores) > _ORDERED_ABOVE:
+                self._order = Order(scores)
+        else:
+            if before is not None:
+                order.remove(before, member)
+            order.add(score, member)
+        return before is None
+
     def put(self, member: bytes, before: float | None, score: float, limits: ZSetLimits) -> None:
         """Set a member's score. before: what `get` says it is now. It must have settled."""
         if not self.skiplist:
