@@ -61,7 +61,7 @@ class _Options:
 
     def trim(self, ctx: Context, stream: Stream) -> int:
         """Trim as asked for. Returns how many entries went."""
-        if self.strategy == b"MAXLEN" and stream.length <= self.threshold:
+        if stream.length <= self.threshold if self.strategy == b"MAXLEN" else stream.first_id >= self.threshold:
             return 0
         limit = self.limit
         if ctx.client.is_primary or not self.whole_nodes:
@@ -155,12 +155,11 @@ def _options(ctx: Context, args: Args, adding: bool) -> _Options:
 @lru_cache(maxsize=256)
 def _usual_options(word: bytes, sign: bytes, threshold: bytes) -> _Options | None:
     """The options that capped streams are written with, MAXLEN ~ 1000 *, not to be changed; None for others."""
-    number = parse_int(threshold)
-    if word.upper() != b"MAXLEN" or sign not in (b"~", b"=") or number is None or number < 0:
+    word = word.upper()
+    number = parse_int(threshold) if word == b"MAXLEN" else parse_id(threshold) if word == b"MINID" else None
+    if number is None or number < 0 or sign not in (b"~", b"="):
         return None
-    return _Options(
-        at=5, make=True, strategy=b"MAXLEN", threshold=number, threshold_at=4, whole_nodes=sign == b"~"
-    )
+    return _Options(at=5, strategy=word, threshold=number, threshold_at=4, whole_nodes=sign == b"~")
 
 
 def _strategy(found: _Options, args: Args, at: int, word: bytes) -> int:
