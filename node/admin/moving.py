@@ -29,6 +29,7 @@ BY_SOURCE, BY_TARGET, CLASSIC = "atomic (MIGRATESLOTS)", "atomic (MIGRATION IMPO
 
 _POLL_S = 0.05
 _TAKE_OVER_TIMEOUT_S = 20.0
+_STALL_S = 30.0
 
 
 class Progress(Protocol):
@@ -47,6 +48,19 @@ class Moving:
 
     method: str = "auto"
     transfer: Transfer = field(default_factory=Transfer)
+
+
+class _Watch:
+    """Notices that an atomic move gets nowhere: nothing that its node tells of it has changed for a while."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._since = time.monotonic()
+
+    def stalled(self, told: object) -> bool:
+        if told != self._last:
+            self._last, self._since = told, time.monotonic()
+        return time.monotonic() - self._since > _STALL_S
 
 
 class _NotAtomic(Exception):
@@ -170,6 +184,7 @@ class Mover:
             self._cluster.ask(move.source, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", *ends, "NODE", move.target)
         except Refusal as refusal:
             raise _NotAtomic(str(refusal)) from None
+        watch = _Watch()
         for _ in self._ticks(move.source, "CANCELSLOTMIGRATIONS", "ALL"):
             mine = [
                 job for job in self._jobs(move.source) if job["name"] not in before and job.get("target_node") == move.target
@@ -179,6 +194,9 @@ class Mover:
                 raise _NotAtomic(self._why(move, state, mine[0].get("message", "")))
             if state == "success":
                 break
+            if watch.stalled(mine):
+                self._cluster.ask(move.source, "CLUSTER", "CANCELSLOTMIGRATIONS", "ALL")
+                raise _NotAtomic(self._why(move, f"stood still for {_STALL_S:g} s in state {state or 'unknown'!r}", ""))
         self._taken_over(move)
 
     def _jobs(self, node: NodeId) -> list[dict[str, str]]:
@@ -193,6 +211,7 @@ class Mover:
             task = text_of(self._cluster.ask(move.target, "CLUSTER", "MIGRATION", "IMPORT", *ends))
         except Refusal as refusal:
             raise _NotAtomic(str(refusal)) from None
+        watch = _Watch()
         for _ in self._ticks(move.target, "MIGRATION", "CANCEL", "ID", task):
             found = self._cluster.ask(move.target, "CLUSTER", "MIGRATION", "STATUS", "ID", task)
             status = _flat(found[0]) if found else {}
@@ -201,6 +220,9 @@ class Mover:
                 raise _NotAtomic(self._why(move, state, status.get("last_error", "")))
             if state == "completed":
                 break
+            if watch.stalled(status):
+                self._cluster.ask(move.target, "CLUSTER", "MIGRATION", "CANCEL", "ID", task)
+                raise _NotAtomic(self._why(move, f"stood still for {_STALL_S:g} s in state {state or 'unknown'!r}", ""))
         self._taken_over(move)
 
     def _why(self, move: Move, state: str, message: str) -> str:
