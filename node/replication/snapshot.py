@@ -36,7 +36,7 @@ class _Listing:
     end, and while nothing changes one iterator goes on.
     """
 
-    __slots__ = ("_back", "_front", "_iterator", "changes", "found")
+    __slots__ = ("_back", "_front", "_in_front", "_iterator", "changes", "found")
 
     def __init__(self) -> None:
         self.found: list[bytes] = []
@@ -44,6 +44,7 @@ class _Listing:
         """How many keys may have been removed since the last slice."""
         self._front = 0
         self._back = 0
+        self._in_front = True
         self._iterator: Iterator[bytes] | None = None
 
     def take(self, keys: Keys) -> bool:
@@ -56,10 +57,8 @@ class _Listing:
         size = len(keys)
         if self._front + self._back >= size:
             return False
-        in_front = self._front < size // 2
+        in_front = self._in_front
         count = _LIST_SLICE + 2 * changes
-        if in_front:
-            count = min(count, size // 2 - self._front)
         if self._iterator is None:
             place = self._front if in_front else self._back
             self._iterator = islice(keys if in_front else reversed(keys), place, None)
@@ -72,6 +71,7 @@ class _Listing:
         if in_front:
             self._front += listed
             if self._front >= size // 2:
+                self._in_front = False
                 self._iterator = None
         else:
             self._back += listed
