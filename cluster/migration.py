@@ -19,6 +19,7 @@ warns that they may be lost. Here both sides keep to these rules, which need no 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from cluster.events import Level
 from cluster.migration_events import (
     CONFIRM_MS,
@@ -363,7 +364,8 @@ class Import(Job):
 
 
 __all__ = [
-    "ACK_MS", "ASK_MS", "CONFIRM_MS", "ENDED", "TAKE_MS", "Answer", "Broken", "Cancel", "Cleaned", "Confirmed", "Do", "Drained",
+    "ACK_MS", "ASK_MS", "CONFIRM_MS", "ENDED", "TAKE_MS", "Answer", "Broken", "Cancel", "Cleaned", "Confirmed", "Do",
+    "Drained",
     "Effect", "Established", "Event", "Export", "Heard", "Import", "Job", "Log", "Owners", "Reached", "Say", "SnapshotSent",
     "Stage", "Tick", "Word",
 ]

@@ -78,6 +78,11 @@ class Connection(asyncio.Protocol):
         self.client.close = self.abort
         self._parser = RequestParser(node.config.proto_max_bulk_len, not self.client.authenticated)
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The connection itself, for who takes it over."""
+        return self._transport
+
     # From the event loop ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -81,7 +81,7 @@ class Server:
             self.guard = Guard(cluster, time.time_ns, self._check_lease, loop.call_later)
             self.bus = Bus(self.node, loop, nodes_conf or Path("nodes.conf"), self.guard)
         self._transit_links = TransitLinks(self.node, loop)
-        self._migration_links = Links(self.node, loop)
+        self._migration_links = Links(self.node, loop, self.connections)
         self.restart = False
         self.exit_status = 0
         self.load_error = ""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from cluster.slotmap import bits_of
 from node.client import Unusual
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Cleaner:
 
     def __contains__(self, slot: int) -> bool:
         return slot in self._slots
+
+    @property
+    def bits(self) -> int:
+        """The slots, as the bits of a number."""
+        return bits_of(self._slots)
 
     def clean(self, slots: Iterable[int], afterwards: Callable[[], None] | None = None) -> None:
         """Empty these slots; when that is done, call `afterwards`. A few keys go before this returns."""

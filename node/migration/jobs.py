@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cluster import migration
 from cluster.migration import ENDED, Do, Event, Export, Import, Job, Owners, Stage, Word
-from cluster.slotmap import bits_of
+from cluster.slotmap import bits_of, slots_in
 from cluster.slots import SlotRange
 from gossip.events import Level
 from gossip.ids import NodeId, random_id
@@ -51,6 +51,9 @@ class Network(Protocol):
 
     def dial(self, job: Export) -> None:
         """Connect an export to its target: then `Migrations.linked`, or an event that says why not."""
+
+    def adopt(self, client_id: int) -> None:
+        """This client is the source of an import: let its connection not take more than its share of the loop."""
 
     def ask(self, job: Export) -> None:
         """Find out from the target what became of the job, and tell with the event Answer."""
@@ -160,6 +163,8 @@ class Migrations:
             return b""
 
         client.encode = swallow
+        if self.network is not None:
+            self.network.adopt(client.id)
 
     def _add(self, job: Job) -> None:
         self.jobs.insert(0, job)
@@ -217,7 +222,7 @@ class Migrations:
             return
         if self.cleaner:
             mine = cluster.slotmap.bits(cluster.myself.id) | bits_of(cluster.slotmap.importing)
-            self.cleaner.finish([slot for slot in range(len(self._node.databases[0].slots)) if mine >> slot & 1])
+            self.cleaner.finish(slots_in(mine & self.cleaner.bits))
         for job in list(self.jobs):
             if job.stage in ENDED:
                 continue

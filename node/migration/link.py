@@ -20,7 +20,7 @@ from cluster.migration import Export, Stage, Word
 from cluster.slots import SlotRange
 from gossip.ids import NodeId
 from node import resp
-from node.connection import keep_alive
+from node.connection import Connection, keep_alive
 from node.migration.jobs import Migrations
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ log = logging.getLogger("hashslot")
 
 _ASK_TIMEOUT_S = 2.0
 _WRITE_HIGH_BYTES = 1 << 20
+_RECEIVE_BYTES = 32 * 1024
+"""What the system keeps of an import (it doubles this): so much at most is applied at once."""
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
@@ -41,9 +43,11 @@ def steady_ms() -> int:
 class Links:
     """Implements `jobs.Network`."""
 
-    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, node: Node, loop: asyncio.AbstractEventLoop, connections: dict[int, Connection]) -> None:
+        """connections: those of clients, by the client's id."""
         self._node = node
         self._loop = loop
+        self._connections = connections
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[str] = set()
         self._migrations: Migrations = node.migrations
@@ -94,6 +98,17 @@ class Links:
 
     def _now(self) -> None:
         self._node.set_time(time.time_ns() // 1_000_000)
+
+    # Imports ------------------------------------------------------------------------------------------------------
+
+    def adopt(self, client_id: int) -> None:
+        connection = self._connections.get(client_id)
+        if connection is not None:
+            transport = connection.transport
+            plain = transport.get_extra_info("socket")
+            if plain is not None:
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+            transport.set_protocol(_ImportLink(connection, self._loop))
 
     # Questions and orders -----------------------------------------------------------------------------------------
 
@@ -171,6 +186,35 @@ def _taken(job: Export, jobs: Any, nodes: bytes) -> bool | None:
             stage = fields.get(b"state", b"").decode()
             return False if stage in (Stage.FAILED, Stage.CANCELLED, Stage.CLEANING_UP) else None
     return False
+
+
+class _ImportLink(asyncio.Protocol):
+    """A source's connection: like any client's, but after each read the others have their turn. Without that a source that
+    sends as fast as it is read would be all that the loop sees: libuv reads 32 times in a row while there is more."""
+
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._connection = connection
+        self._loop = loop
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._connection.transport
+        transport.pause_reading()
+        self._connection.data_received(data)
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        transport = self._connection.transport
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
 
 
 class _ExportLink(asyncio.Protocol):
