@@ -185,7 +185,7 @@ class Mover:
         except Refusal as refusal:
             raise _NotAtomic(str(refusal)) from None
         watch = _Watch()
-        for _ in self._ticks(move.source, "CANCELSLOTMIGRATIONS", "ALL"):
+        for _ in self._ticks(move.source, "CANCELSLOTMIGRATIONS"):
             mine = [
                 job for job in self._jobs(move.source) if job["name"] not in before and job.get("target_node") == move.target
             ]
@@ -195,7 +195,7 @@ class Mover:
             if state == "success":
                 break
             if watch.stalled(mine):
-                self._cluster.ask(move.source, "CLUSTER", "CANCELSLOTMIGRATIONS", "ALL")
+                self._cluster.ask(move.source, "CLUSTER", "CANCELSLOTMIGRATIONS")
                 raise _NotAtomic(self._why(move, f"stood still for {_STALL_S:g} s in state {state or 'unknown'!r}", ""))
         self._taken_over(move)
 

@@ -316,9 +316,9 @@ def test_nodes_come_and_go(mixed: Mixed) -> None:
         run("add-node", where, mixed.r, "--yes")
         keys = mixed.own_keys("o")[:3]
         ranges = ",".join(str(key_slot(key.encode())) for key in keys)
-        run("reshard", mixed.r, "--to", "blue", "--ranges", ranges, "--yes")
+        run("reshard", mixed.r, "--to", "blue", "--ranges", ranges, "--yes", "--method", "classic")
         assert "--evacuate" in run("del-node", mixed.r, "blue", "--yes", status=1).stderr
-        run("del-node", mixed.r, "blue", "--evacuate", "--yes")
+        run("del-node", mixed.r, "blue", "--evacuate", "--yes", "--method", "classic")
         mixed.assert_sound()
 
 
