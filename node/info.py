@@ -251,7 +251,7 @@ def _stats(node: Node) -> Fields:
         "pubsubshard_channels": len(node.pubsub.shard_channels),
         "latest_fork_usec": 0,
         "total_forks": 0,
-        "migrate_cached_sockets": 0,
+        "migrate_cached_sockets": node.transit.links_kept,
         "slave_expires_tracked_keys": 0,
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,

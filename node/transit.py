@@ -172,6 +172,8 @@ class Transit:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.links_kept = 0
+        """Connections that wait for the next MIGRATE to the same server (INFO migrate_cached_sockets)."""
         self._names: Counter[bytes] = Counter()
         """Keys in transit. Under all databases alike: to hold up too much is no harm."""
         self._shipments = 0

@@ -35,7 +35,7 @@ class TransitLinks:
         self.node = node
         self.loop = loop
         self._idle: dict[Target, list[_Link]] = {}
-        self._idle_count = 0
+        self._transit = node.transit
         self._busy: set[_Link | asyncio.Task[None]] = set()
 
     def carry(self, shipment: Shipment) -> None:
@@ -43,7 +43,7 @@ class TransitLinks:
         target = (shipment.order.host, shipment.order.port)
         if idle := self._idle.get(target):
             link = idle.pop()
-            self._idle_count -= 1
+            self._transit.links_kept -= 1
             self._busy.add(link)
             link.carry(shipment)
             return
@@ -85,10 +85,10 @@ class TransitLinks:
     def keep(self, link: _Link) -> None:
         """The link has nothing to do: another shipment may use it for a while."""
         self._busy.discard(link)
-        if self._idle_count >= KEPT_MAX:
+        if self._transit.links_kept >= KEPT_MAX:
             link.abort()
             return
-        self._idle_count += 1
+        self._transit.links_kept += 1
         self._idle.setdefault(link.target, []).append(link)
 
     def drop(self, link: _Link) -> None:
@@ -97,7 +97,7 @@ class TransitLinks:
         idle = self._idle.get(link.target, [])
         if link in idle:
             idle.remove(link)
-            self._idle_count -= 1
+            self._transit.links_kept -= 1
         if not idle:
             self._idle.pop(link.target, None)
 
