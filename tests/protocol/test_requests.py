@@ -130,7 +130,6 @@ BAD: dict[str, tuple[bytes, int, str]] = {
     "boolean for an argument": (b"*2\r\n$4\r\nECHO\r\n#t\r\n", 0, "expected '$', got '#'"),
     "double for an argument": (b"*2\r\n$4\r\nECHO\r\n,1.5\r\n", 0, "expected '$', got ','"),
     "empty string for an argument": (b"*2\r\n$4\r\nPING\r\n+\r\n", 0, "expected '$', got '+'"),
-    "verbatim string for an argument": (b"*1\r\n=8\r\ntxt:PING\r\n", 0, "expected '$', got '='"),
     "set for an argument": (b"*1\r\n~1\r\n$4\r\nPING\r\n", 0, "expected '$', got '~'"),
     "push for an argument": (b"*1\r\n>1\r\n$4\r\nPING\r\n", 0, "expected '$', got '>'"),
     "map for an argument": (b"*1\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n", 0, "expected '$', got '%'"),
