@@ -354,12 +354,23 @@ class Connection(asyncio.Protocol):
         client.output_bytes = self._transport.get_write_buffer_size()
         if self._congested:
             self._check_output()
+        if client.is_replica:
+            self._choose_delay()
         timeout_s = self._node.config.timeout
         idle_ms = now_ms - client.last_seen_ms
         may_be_idle = client.is_replica or client.unusual & _SUBSCRIBED or self._waits_for is not None
         if timeout_s and idle_ms > timeout_s * 1000 and not may_be_idle:
             log.info("Closing idle client")
             self.abort()
+
+    def _choose_delay(self) -> None:
+        """repl-disable-tcp-nodelay: whether the kernel may wait for more before it sends a replica something little."""
+        plain = self._transport.get_extra_info("socket")
+        wanted = 0 if self._node.config.repl_disable_tcp_nodelay else 1
+        if plain is None or self.client.unix:
+            return
+        if bool(plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) != bool(wanted):
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
 
     # Ending -------------------------------------------------------------------------------------------------------
 

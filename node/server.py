@@ -121,9 +121,21 @@ class Server:
             self.shut_down(exit_status=1)
             return
         self.node.saving.allowed = True
+        self._drop_foreign_slots()
         self.node.replication.loaded()
         gc.freeze()  # What was loaded is no garbage: the collector need not walk it.
         log.log(NOTICE, "Ready to accept connections tcp")
+
+    def _drop_foreign_slots(self) -> None:
+        """Keys of slots that another node owns by now are not ours any more (as Valkey does; a replica asks its primary)."""
+        cluster = self.node.cluster
+        if cluster is None or cluster.myself.is_replica:
+            return
+        keys = self.node.databases[0].slots
+        foreign = [slot for slot, held in enumerate(keys) if held and cluster.owner(slot) not in (None, cluster.myself)]
+        if foreign:
+            log.warning("Keys of %d slots that other nodes own were found in the RDB file: they are dropped.", len(foreign))
+            self.node.drop_slots(foreign)
 
     async def _listen_unix(self, path: str, permissions: int) -> None:
         Path(path).unlink(missing_ok=True)

@@ -52,9 +52,9 @@ class MemorySettings:
 class FileSettings:
     """Snapshots and the append-only file."""
 
-    save = Save(((3600, 1), (300, 100), (60, 10000)), kept=True)
-    dbfilename = Text("dump.rdb", empty=True, protected=True, check=checks.dump_file, kept=True)
-    rdbcompression = Bool(True, kept=True)
+    save = Save(((3600, 1), (300, 100), (60, 10000)))
+    dbfilename = Text("dump.rdb", empty=True, protected=True, check=checks.dump_file)
+    rdbcompression = Bool(True)
     rdbchecksum = Bool(True, immutable=True, kept=True)
     rdb_version_check = Choice("strict", "strict relaxed", kept=True)
     rdb_del_sync_files = Bool(False, kept=True)
@@ -63,7 +63,7 @@ class FileSettings:
     key_load_delay = Int(0, low=INT_MIN, hidden=True, kept=True)
     loading_process_events_interval_bytes = Int(2 * MB, low=1024, high=INT_MAX, hidden=True, kept=True)
     sanitize_dump_payload = Choice("no", "no yes clients", kept=True)
-    stop_writes_on_bgsave_error = Bool(True, kept=True)
+    stop_writes_on_bgsave_error = Bool(True)
     appendonly = Bool(False, kept=True)
     appendfilename = Text("appendonly.aof", empty=True, immutable=True, check=checks.append_file, kept=True)
     appenddirname = Text("appendonlydir", empty=True, immutable=True, check=checks.append_directory, kept=True)

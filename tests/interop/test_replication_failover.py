@@ -15,7 +15,8 @@ from tests.servers import ServerProcess, start
 pytestmark = pytest.mark.real
 
 OPTIONS = ("--repl-diskless-sync-delay", "0", "--repl-backlog-size", "10mb")
-PAIRS = [("hashslot", "hashslot"), ("hashslot", "redis"), ("redis", "hashslot"), ("hashslot", "valkey"), ("valkey", "hashslot")]
+PAIRS = [("hashslot", "hashslot"), ("hashslot", "redis"), ("redis", "hashslot"), ("hashslot", "valkey"),
+         ("valkey", "hashslot")]  # fmt: skip
 
 
 def told(client: Any, *args: Any) -> str:
@@ -66,7 +67,8 @@ def test_the_role_goes_over_and_nothing_is_lost(kinds: tuple[str, str], tmp_path
             writer.join(10)
         finally:
             writer.ended.set()
-        assert not writer.is_alive() and "READONLY" in writer.refused.upper() or "read only" in writer.refused
+        assert not writer.is_alive()
+        assert "read only" in writer.refused
         assert int(replica.client.get("count")) == writer.acknowledged
         assert state(primary) == state(replica) == "no-failover"
         assert replica.info("stats")["sync_full"] == 0 and replica.info("stats")["sync_partial_ok"] == 1

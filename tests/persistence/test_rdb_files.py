@@ -9,6 +9,7 @@ import pytest
 from node.errors import CommandError
 from node.persistence.rdb import RdbReader
 from node.persistence.records import Aux, Key
+from node.resp import Verbatim
 from tests.replication.world import Member, World, follow
 
 
@@ -41,7 +42,9 @@ def let_it_save(world: World, member: Member) -> None:
 
 
 def info(member: Member) -> dict[str, str]:
-    text = member.run("INFO", "persistence").text.decode()  # type: ignore[union-attr]
+    told = member.run("INFO", "persistence")
+    assert isinstance(told, Verbatim)
+    text = told.text.decode()
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 

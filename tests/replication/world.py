@@ -14,13 +14,16 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cluster.views import LinkView
 from node import resp
 from node.client import Client
 from node.config import Config
 from node.errors import CommandError
 from node.gate import Deferred
 from node.protocol import RequestParser
+from node.replication.following import Following
 from node.state import Node
+from node.transit import Shipment
 from node.types.hash import Hash
 from tests.commands.harness import START_MS, encoded
 
@@ -145,6 +148,8 @@ class Member:
         config.set_many(settings)
         self.world = world
         self.port = port
+        self.resumed = 0
+        """How often postponed requests were let go on."""
         self.node = Node(config, self, random.Random(world.random.getrandbits(32)), world.now_ms)
         self.client = self.node.new_client()
 
@@ -164,14 +169,23 @@ class Member:
     def free_later(self, dropped: list[Any]) -> None:
         dropped.clear()
 
-    def shut_down(self, restart: bool = False) -> None:
+    def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         raise AssertionError("not asked for")
 
     def resume_clients(self) -> None:
-        raise AssertionError("not asked for")
+        self.resumed += 1
 
-    def link_stats(self) -> list[dict[str, Any]]:
+    def link_views(self) -> list[LinkView]:
         return []
+
+    def clock_ms(self) -> int:
+        return self.world.now_ms
+
+    def ticks_ns(self) -> int:
+        return self.world.now_ms * 1_000_000
+
+    def ship(self, shipment: Shipment) -> None:
+        raise AssertionError("nothing is moved here")
 
     def call_later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self.world.later(delay_ms, action)
@@ -238,7 +252,7 @@ class World:
         self._count += 1
         heapq.heappush(self._timers, (self.now_ms + delay_ms, self._count, action))
 
-    def connect(self, replica: Member, following: Any) -> None:
+    def connect(self, replica: Member, following: Following) -> None:
         """An attempt to connect, for as long as the replica still follows that primary."""
         if replica.node.replication.following is not following:
             return
@@ -252,7 +266,7 @@ class World:
         self.wires.append(wire)
         self.on_connect(wire)
 
-    def reconnect(self, replica: Member, following: Any) -> None:
+    def reconnect(self, replica: Member, following: Following) -> None:
         if replica.node.replication.following is following:
             self.later(following.retry_ms, lambda: self.connect(replica, following))
 
