@@ -236,3 +236,35 @@ def test_two_keys_are_scanned_at_once(redis: Harness) -> None:
         if cursors == {"h": b"0", "g": b"0"}:
             break
     assert names == {key: {b"%s%d" % (prefix, at) for at in range(3000)} for key, prefix in (("h", b"f"), ("g", b"g"))}
+
+
+def test_a_reply_that_was_kept_is_not_told_after_a_change(redis: Harness) -> None:
+    """Every way to change a small hash or sorted set, between two equal reads."""
+    redis.run("HSET", "h", "a", 1, "b", 2)
+    redis.run("ZADD", "z", 1, "a", 2, "b")
+    for change, fields in (
+        ("HSET h a 3", {b"a": b"3", b"b": b"2"}),
+        ("HSET h c 1 d 2", {b"a": b"3", b"b": b"2", b"c": b"1", b"d": b"2"}),
+        ("HDEL h c d", {b"a": b"3", b"b": b"2"}),
+        ("HINCRBY h a 1", {b"a": b"4", b"b": b"2"}),
+        ("HINCRBYFLOAT h a 0.5", {b"a": b"4.5", b"b": b"2"}),
+        ("HSETNX h e 1", {b"a": b"4.5", b"b": b"2", b"e": b"1"}),
+        ("HGETDEL h FIELDS 1 e", {b"a": b"4.5", b"b": b"2"}),
+        ("HSETEX h FIELDS 1 a 9", {b"a": b"9", b"b": b"2"}),
+        ("HPEXPIRE h 10 FIELDS 1 a", {b"a": b"9", b"b": b"2"}),
+    ):
+        assert redis.run("HGETALL", "h") == redis.run("HGETALL", "h")
+        redis.run(*change.split())
+        assert redis.run("HGETALL", "h") == fields, change
+    redis.advance(10)
+    assert redis.run("HGETALL", "h") == {b"b": b"2"}
+    for change, members in (
+        ("ZADD z 3 a", [b"b", b"a"]),
+        ("ZINCRBY z -5 a", [b"a", b"b"]),
+        ("ZADD z 0 c", [b"a", b"c", b"b"]),
+        ("ZREM z c", [b"a", b"b"]),
+        ("ZPOPMAX z", [b"a"]),
+    ):
+        assert redis.run("ZRANGE", "z", 0, -1) == redis.run("ZRANGE", "z", 0, -1)
+        redis.run(*change.split())
+        assert redis.run("ZRANGE", "z", 0, -1) == members, change

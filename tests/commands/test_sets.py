@@ -128,7 +128,7 @@ def test_counts_without_end_are_refused(redis: Harness) -> None:
 @settings(max_examples=60, deadline=None)
 def test_a_scan_returns_what_is_there_throughout(steps: list[tuple[str, int]], count: int) -> None:
     redis = Harness()
-    always = {b"always%d" % at for at in range(200)}
+    always = {b"always%d" % at for at in range(1100)}
     redis.run("SADD", "s", *always)
     cursor, found = b"0", set()
     pending = list(steps)

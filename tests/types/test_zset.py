@@ -240,3 +240,24 @@ def test_ordering_is_not_done_again() -> None:
     assert value._order is kept
     value = build({b"m%d" % at: float(at) for at in range(2000)}, Limits())
     assert value._order is not None
+
+
+@pytest.mark.parametrize("arrangement", ["ascending", "descending", "shuffled", "equal", "equal from above"])
+def test_one_that_comes_whole_has_its_order(arrangement: str) -> None:
+    """So the first who asks for a rank does not pay for what another one put in."""
+    names = [b"%05d" % at for at in range(3000)]
+    entries = [(name, float(at // 3)) for at, name in enumerate(names)]
+    if arrangement == "descending":
+        entries.reverse()
+    elif arrangement == "shuffled":
+        random.Random(4).shuffle(entries)
+    elif arrangement.startswith("equal"):
+        entries = [(name, 1.0) for name in (names if arrangement == "equal" else names[::-1])]
+    for made in (ZSet.stored(dict(entries), Limits()), ZSet.loaded(dict(entries), listpack=False)):
+        assert made._order is not None
+        twin = made.copy()
+        assert twin._order is not None
+        assert made.remove(b"00007")
+        assert made.ascending()[0] == [name for name in names if name != b"00007"]
+        assert [twin.rank(name) for name in names] == list(range(3000))
+        assert twin.ascending() == (names, [score for _, score in sorted(entries)])
