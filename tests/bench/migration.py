@@ -109,11 +109,11 @@ def fill(node: ServerProcess, slots: dict[int, list[bytes]]) -> None:
     pipe.execute()
 
 
-def wrong_keys(node: ServerProcess, slots: dict[int, list[bytes]]) -> int:
+def wrong_keys(client: Any, slots: dict[int, list[bytes]]) -> int:
     """How many are not there, or are not what they were."""
     wrong = 0
     for names in slots.values():
-        found = node.client.mget(names)
+        found = client.mget(names)
         wrong += sum(value != value_of(name) for name, value in zip(names, found, strict=True))
     return wrong
 
@@ -123,7 +123,7 @@ def wrong_keys(node: ServerProcess, slots: dict[int, list[bytes]]) -> int:
 
 def write(port: int, stop: Any, out: Any) -> None:
     """Count up; what was acknowledged last is what must be there."""
-    client = RedisCluster(host="127.0.0.1", port=port)
+    client: Any = RedisCluster(host="127.0.0.1", port=port)
     names = [b"counter:%d" % number for number in range(100_000)]
     names = [name for name in names if SLOTS[0] <= key_slot(name) <= SLOTS[1]][:COUNTERS]
     acknowledged = dict.fromkeys(names, 0)
@@ -139,7 +139,7 @@ def write(port: int, stop: Any, out: Any) -> None:
 
 
 def read(port: int, names: list[bytes], stop: Any, out: Any) -> None:
-    client = RedisCluster(host="127.0.0.1", port=port)
+    client: Any = RedisCluster(host="127.0.0.1", port=port)
     errors, count, source = [], 0, random.Random(2)
     while not stop.is_set():
         name = source.choice(names)
@@ -234,7 +234,7 @@ def measure(kind: str, count: int) -> Result:
             worker.join(30)
         acknowledged = told["write"][2]
         target = nodes[1].client
-        wrong = wrong_keys(nodes[1], slots)
+        wrong = wrong_keys(target, slots)
         wrong += sum(int(target.get(name) or 0) != value for name, value in acknowledged.items())
         until(lambda: nodes[0].client.dbsize() == 0, "the source is empty", 60)
         for error in (told["write"][1] + told["read"][1])[:5]:
