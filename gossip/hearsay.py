@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gossip import watch
 from gossip.detector import add_report, count_reports, withdraw_report
 from gossip.events import Level
 from gossip.ids import Address, NodeId
@@ -24,7 +25,6 @@ from gossip.members import (
     told_flags,
 )
 from gossip.messages import NO_EXTENSIONS, Extensions, GossipEntry, MessageFlag, Ping
-from gossip.watch import mark_failing_if_needed
 
 if TYPE_CHECKING:
     from gossip.machine import Gossip
@@ -52,19 +52,30 @@ def hear(gossip: Gossip, sender: Member, entry: GossipEntry, now_ms: int) -> Non
                 gossip.out.log(
                     Level.VERBOSE, f"Node {sender.called} reported node {member.called} as not reachable."
                 )
-            mark_failing_if_needed(gossip, member, now_ms)
+            watch.mark_failing_if_needed(gossip, member, now_ms)
         elif withdraw_report(member, sender.id):
             gossip.out.log(Level.VERBOSE, f"Node {sender.called} reported node {member.called} is back online.")
     if flags & _DOWN:
         return
-    if not member.ping_sent_ms and not count_reports(member, now_ms, gossip.timeout_ms):
-        pong_ms = entry.pong_received_s * 1000
-        if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
-            member.pong_received_ms = pong_ms
+    _note_health(gossip, member, entry, now_ms)
     if member.flags & _DOWN and not flags & NOADDR and entry.ip:
         address = Address(entry.ip, entry.port, entry.bus_port, entry.secondary_port)
         if address != member.address:
             gossip.move(member, address, now_ms)
+
+
+def hear_of_health(gossip: Gossip, entry: GossipEntry, now_ms: int) -> None:
+    """Take in no more than that a third node is well."""
+    member = gossip.members.get(entry.node)
+    if member is not None and member is not gossip.myself and not entry.flags & _DOWN:
+        _note_health(gossip, member, entry, now_ms)
+
+
+def _note_health(gossip: Gossip, member: Member, entry: GossipEntry, now_ms: int) -> None:
+    if not member.ping_sent_ms and not count_reports(member, now_ms, gossip.timeout_ms):
+        pong_ms = entry.pong_received_s * 1000
+        if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
+            member.pong_received_ms = pong_ms
 
 
 def _hear_of_unknown(gossip: Gossip, entry: GossipEntry, flags: int, now_ms: int) -> None:

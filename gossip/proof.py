@@ -12,6 +12,8 @@ share an address. A connection that this node made to a member's bus port has th
 - An UPDATE makes this node ask the owner that it names; the owner's own claim counts, not what is said of it.
 - A FAIL is obeyed when its subject has left this node's own pings unanswered for half the timeout, at once or by then.
 - A new address of a member is tried out: it is taken when the member answers there and no longer at the old one.
+- That third members are well spares pings, and is taken from established links (below) too: but everybody has to answer
+  this node itself once a timeout, whatever others say.
 - What no PONG can tell (MFSTART, published messages) is taken from the member's established link alone: the accepted one
   that was there first and has not fallen silent.
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gossip import handshake
+from gossip import handshake, hearsay
 from gossip.events import Level
 from gossip.ids import Address
 from gossip.members import ANNOUNCED, FAIL, MYSELF, NOADDR, PFAIL, PRIMARY, REPLICA, Link, Member
@@ -211,6 +213,9 @@ def _hear_ping(gossip: Gossip, link: Link, sender: Member | None, message: Ping,
             address = Address(ip, header.port, header.bus_port, header.secondary_port)
             if address != sender.address:
                 claim_address(gossip, sender, address, now_ms)
+    if link.member is sender:
+        for entry in message.gossip:
+            hearsay.hear_of_health(gossip, entry, now_ms)
     if is_news(sender, header) or (gossip.suspects and _accuses(gossip, sender, message)):
         ask(gossip, sender, now_ms)
 

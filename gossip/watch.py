@@ -58,7 +58,8 @@ def tick(gossip: Gossip, now_ms: int) -> None:
         elif member.met_ms:
             _meet_again(gossip, member, link, now_ms)
         if not member.ping_sent_ms:
-            if now_ms - member.pong_received_ms > idle_ms and member.link is not None:
+            is_due = now_ms - member.pong_received_ms > idle_ms or now_ms - member.proof_ms > timeout_ms
+            if is_due and member.link is not None:
                 gossip.send_ping(member.link, MessageType.PING, now_ms)
             if link is not None and len(link.pings) > 1 and now_ms - link.pings[0] > half_ms:
                 gossip.drop_link(link)  # Answers are missing: what is answered can not be told any more.

@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
     def _serve(self, requests: list[Args], began_ns: int) -> None:
         """Run requests and write their replies in one go. began_ns: since when they have been worked on."""
         client, guard = self.client, self._guard
-        if guard is not None and not guard.from_ns < began_ns < guard.until_ns and self._must_wait(requests):
+        if guard is not None and began_ns > guard.until_ns and self._must_wait(requests):
             return
         out: list[bytes] = []
         waiting = iter(requests)
