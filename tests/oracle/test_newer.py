@@ -177,3 +177,12 @@ def test_valkeys_payload_is_read(valkey: Judge) -> None:
     assert ours.run("RESTORE", "copy", 0, theirs.value) == "OK"
     assert ours.run("HGETALL", "copy") == {b"a": b"1", b"b": b"2"}
     assert ours.run("HPEXPIRETIME", "copy", "FIELDS", 2, "a", "b") == [-1, 9999999999999]
+
+
+def test_a_digest_knows_nothing_of_deadlines(valkey: Judge) -> None:
+    """As in Valkey; Redis 7.4 and later mix in that a field has one."""
+    valkey.ours.node.config.load("enable-debug-command", ["yes"])
+    valkey.check("HSET", "h", "a", 1, "b", 2)
+    before = valkey.check("DEBUG", "DIGEST-VALUE", "h")
+    valkey.check("HEXPIRE", "h", 1000, "FIELDS", 1, "a")
+    assert valkey.check("DEBUG", "DIGEST-VALUE", "h") == before
