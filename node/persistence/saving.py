@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hashslot")
 
 KEYS_PER_SLICE = 512
-BYTES_PER_SLICE = 48 * 1024
+BYTES_PER_SLICE = 24 * 1024
 _KEYS_AT_ONCE = 1 << 14
 _BYTES_AT_ONCE = 1 << 20
 _DISK_POLL_MS = 2

@@ -13,7 +13,7 @@ from node.replication.snapshot import SnapshotWalk
 from node.replication.spool import Spool
 
 KEYS_PER_SLICE = 512
-BYTES_PER_SLICE = 48 * 1024
+BYTES_PER_SLICE = 24 * 1024
 CONGESTED_BYTES = 64 * 1024
 """Unsent bytes of a replica above which the walk waits for it."""
 

@@ -11,19 +11,32 @@ dealt into buckets by the hash of the key first, and only the keys of the curren
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from node.keyspace import Database, Keys
+from node.keyspace import Database, Keys, Value
 from node.persistence.options import SaveOptions
 from node.persistence.rdb import RdbWriter, encode_key, encode_key_piecewise
+from node.types.hash import Hash
+from node.types.list import List
+from node.types.set import Set
+from node.types.zset import ZSet
 
 _UNIT_MAX = 1024
 """Keys listed one by one at a time. Bigger slots are dealt into buckets of about this size."""
 _DEAL_PER_KEY = 8
 """Dealing a key into its bucket costs about an eighth of writing it."""
+_BIG = 4096
 _LIST_SLICE = 1 << 15
 """Keys of a big slot that are listed at a time: some tenths of a millisecond."""
+
+
+def _is_big(value: Value) -> bool:
+    """Whether to write `value` takes so much longer than to copy it that, when it is about to change, it is copied."""
+    if type(value) not in (Hash, List, Set, ZSet) or len(value) < _BIG:
+        return False
+    return type(value) is not Hash or value.deadlines is None  # Others know of its deadlines by the object.
 
 
 class _Listing:
@@ -227,6 +240,8 @@ class SnapshotWalk:
         """The value that is being written in pieces: whatever else is to be written has to wait for its end."""
         self._pieces_of: tuple[_Cursor, bytes] | None = None
         self._held: list[tuple[int, bytes]] = []
+        self._kept: deque[tuple[_Cursor, bytes, Value, int | None]] = deque()
+        """Big values that were about to change: they are the walk's now, a copy is in the database."""
         self._databases = list(databases) if keys else []
         self._cursors = [_Cursor(database) for database in self._databases]
         self._order = [cursor for cursor in self._cursors if not cursor.done]
@@ -246,13 +261,22 @@ class SnapshotWalk:
             return
         if cursor.listing is not None and slot == cursor.slot:
             cursor.listing.changes += 1
+        keys = cursor.slots[slot]
         if self._pieces_of is not None and self._pieces_of == (cursor, key):
-            self._write_pieces(1 << 62)
+            if _is_big(keys.get(key)):
+                keys[key] = keys[key].copy()
+                self._pieces_of = None
+            else:
+                self._write_pieces(1 << 62)
             return
         if not cursor.claim(slot, key):
             return
-        value = cursor.slots[slot].get(key)
+        value = keys.get(key)
         if value is None:
+            return
+        if _is_big(value):
+            keys[key] = value.copy()
+            self._kept.append((cursor, key, value, cursor.expires.get(key)))
             return
         data = encode_key(key, value, cursor.expires.get(key), self._options)
         self.written += 1
@@ -283,6 +307,8 @@ class SnapshotWalk:
             if self._pieces is not None:
                 self._write_pieces(bytes_max)
                 budget -= 1
+            elif self._kept:
+                self._begin_pieces(*self._kept.popleft())
             elif not self._order:
                 self.close()
                 return writer.finish()
@@ -319,12 +345,16 @@ class SnapshotWalk:
             if type(value) in (bytes, int, bytearray):
                 self._writer.key(key, value, expire_ms)
             else:
-                self._pieces = encode_key_piecewise(key, value, expire_ms, self._options)
+                self._begin_pieces(cursor, key, value, expire_ms)
                 self._pieces_of = (cursor, key)
                 self._write_pieces(bytes_max)
             if self._pieces is not None or self._writer.pending >= bytes_max:
                 break
         return written
+
+    def _begin_pieces(self, cursor: _Cursor, key: bytes, value: Value, expire_ms: int | None) -> None:
+        self._select(cursor.number)
+        self._pieces = encode_key_piecewise(key, value, expire_ms, self._options)
 
     def _write_pieces(self, bytes_max: int) -> None:
         """Go on with the value that is written in pieces, and at its end with what had to wait for it."""

@@ -121,6 +121,7 @@ def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few keys are many here, so that the ways of big slots are gone too."""
     monkeypatch.setattr(snapshot, "_UNIT_MAX", 4)
     monkeypatch.setattr(snapshot, "_LIST_SLICE", 3)
+    monkeypatch.setattr(snapshot, "_BIG", 30)
 
 
 def filled(clustered: bool, sizes: list[int]) -> list[Database]:
