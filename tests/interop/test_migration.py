@@ -118,7 +118,7 @@ def ours(shared: Trio) -> Iterator[Trio]:
     yield shared
     if shared.owns_first(1):
         shared.migrate(1, 0)
-        shared.until_state(0, b"success")
+        shared.until_state(1, b"success")
     for node in shared.nodes:
         node.client.flushall()
 
