@@ -230,6 +230,10 @@ class Cluster(Core):
         manual_failover.paused(self, now_ms)
         return self._finish(now_ms)
 
+    def data_followed(self) -> None:
+        """A replica has begun to follow its primary's stream: what that has is what this node has."""
+        restarts.linked(self)
+
     def accepts_history(self, offset: int) -> bool:
         """Whether a replica may replace its data by another history of its primary's that ends at this offset."""
         return restarts.accepts_history(self, offset)

@@ -91,7 +91,8 @@ def defers_sync(core: Core, offset: int) -> bool:
     comeback, myself = core.comeback, core.myself
     undecided = core.rejoining or comeback.since_ms is not None
     serves = myself.is_primary and myself.slot_count > 0
-    return serves and undecided and core.comparable and not comeback.over and offset > core.offset
+    less = core.loading or (core.comparable and offset > core.offset)
+    return serves and undecided and less and not comeback.over
 
 
 # The replica ----------------------------------------------------------------------------------------------------------

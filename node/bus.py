@@ -163,6 +163,8 @@ class Bus:
             events.ResumeWrites: lambda effect: node.pause_for_failover(0),
         }
         node.replication.accepts_history = self._accepts_history
+        # From that moment on the data is this primary's: it may die before the next tick and come back without it.
+        node.replication.followed = lambda: self._cluster.data_followed()
         for name in _FOLLOWED_SETTINGS:
             node.config.on_change(name, self._reconfigure)
 
@@ -201,7 +203,7 @@ class Bus:
         node, cluster = self._node, self._cluster
         offset = node.replication.offset
         cluster.loading = bool(node.unusual & Unusual.LOADING)
-        cluster.comparable = not cluster.loading and (offset > 0 or not len(node.databases[0]))
+        cluster.comparable = offset > 0 or not len(node.databases[0])
         following = node.replication.following
         data_link = None if following is None else DataLink(following.connected, following.heard_ms)
         self.carry_out(cluster.set_offset(offset, now_ms, data_link))
@@ -340,6 +342,7 @@ class Bus:
 
     def _accepts_history(self, offset: int) -> bool:
         """Whether our replica side may take a full sync. If not, it asks for its primary's place, once it is let go."""
+        self._cluster.offset = self._node.replication.offset
         if self._cluster.accepts_history(offset):
             return True
         self._loop.call_soon(self._ask_for_place)

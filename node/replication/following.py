@@ -327,6 +327,7 @@ class Following:
         self._down_since_ms = None
         self.retry_ms = _RETRY_FIRST_MS
         self._replication.refresh()
+        self._replication.followed()
         self.acknowledge()
 
     # The stream ---------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ class Replication:
         self.failover = Failover(node, self)
         self.following: Following | None = None
         """Our primary; None when this node is one itself."""
+        self.followed: Callable[[], None] = lambda: None
+        """Called when our primary's stream begins to be followed. A cluster wants to know at once."""
         self.accepts_history: Callable[[int], bool] = lambda offset: True
         """Whether our data may be replaced by another history's, which ends at this offset. A cluster may object."""
         node.config.on_change("repl-backlog-size", self._resize_backlog)
