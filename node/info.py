@@ -219,6 +219,17 @@ def _persistence(node: Node) -> Fields:
     }
 
 
+def _migrated(node: Node) -> Fields:
+    """What Valkey 9 tells of slots that moved, once some have."""
+    migrations = node.migrations
+    if not migrations.jobs:
+        return {}
+    return {
+        "total_net_cluster_slot_import_bytes": migrations.import_bytes,
+        "total_net_cluster_slot_export_bytes": migrations.export_bytes,
+    }
+
+
 def _stats(node: Node) -> Fields:
     stats = node.stats
     zeros_after_expiry = ("evicted_keys", "evicted_clients", "total_eviction_exceeded_time")
@@ -230,6 +241,7 @@ def _stats(node: Node) -> Fields:
         "total_net_output_bytes": stats.net_output_bytes,
         "total_net_repl_input_bytes": stats.net_repl_input_bytes,
         "total_net_repl_output_bytes": stats.net_repl_output_bytes,
+        **_migrated(node),
         "instantaneous_input_kbps": f"{stats.input_rate.per_second / 1024:.2f}",
         "instantaneous_output_kbps": f"{stats.output_rate.per_second / 1024:.2f}",
         "instantaneous_input_repl_kbps": "0.00",

@@ -133,6 +133,8 @@ class Migrations:
         node, cluster = self._node, self._node.cluster
         assert cluster is not None
         tracking = client.is_primary
+        if tracking and any(job.name == name and job.stage not in ENDED for job in self.jobs):
+            return  # Told again for another replica's sake (`tell_again`).
         target = cluster.shard_head(cluster.myself).id
         job = Import(
             name, source or NodeId(""), target, ranges, self.clock_ms(),
@@ -195,6 +197,22 @@ class Migrations:
         if job.tracking and job.stage not in ENDED:
             for effect in job.finished_elsewhere(stage, message, self.clock_ms()):
                 self._do(job, effect)
+
+    def tell_again(self) -> None:
+        """A replica begins a full sync: what it gets has keys that nobody may see yet, so tell it of the imports."""
+        node = self._node
+        if node.unusual & Unusual.REPLICA:
+            return
+        for job in reversed(self.active(Import)):
+            slots = [b"%d" % slot for one in job.ranges for slot in one]
+            words = [b"SOURCE", job.source.encode(), b"NAME", job.name.encode(), b"SLOTSRANGE", *slots]
+            node.propagate(node.databases[0], [b"CLUSTER", b"SYNCSLOTS", b"ESTABLISH", *words])
+
+    def resynced(self) -> None:
+        """On a replica: all data is new. What the primary is importing now it tells anew."""
+        for job in self.active(Import):
+            assert isinstance(job, Import)
+            self.finished_elsewhere(job, Stage.FAILED, "Full resynchronization occurred")
 
     def said(self, client: Client, word: Word) -> None:
         """The source of an import says something."""

@@ -108,7 +108,7 @@ class Links:
             plain = transport.get_extra_info("socket")
             if plain is not None:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
-            transport.set_protocol(_ImportLink(connection, self._loop))
+            transport.set_protocol(_ImportLink(connection, self._loop, self._migrations))
 
     # Questions and orders -----------------------------------------------------------------------------------------
 
@@ -192,13 +192,15 @@ class _ImportLink(asyncio.Protocol):
     """A source's connection: like any client's, but after each read the others have their turn. Without that a source that
     sends as fast as it is read would be all that the loop sees: libuv reads 32 times in a row while there is more."""
 
-    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop, migrations: Migrations) -> None:
         self._connection = connection
         self._loop = loop
+        self._migrations = migrations
 
     def data_received(self, data: bytes) -> None:
         transport = self._connection.transport
         transport.pause_reading()
+        self._migrations.import_bytes += len(data)
         self._connection.data_received(data)
         self._loop.call_soon(self._read_on)
 

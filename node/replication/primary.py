@@ -176,6 +176,7 @@ class PrimarySide:
             FullSync(walk, members, mark, offset, self._payload_sent, diskless=diskless, folder=folder)
         )
         replication.stream_restarts()
+        node.migrations.tell_again()
         if not self._stepping:
             self._stepping = True
             node.io.call_later(0, self._step)

@@ -271,6 +271,7 @@ class Replication:
 
     def adopt(self, replid: str, offset: int) -> None:
         """A full sync is complete: our data is this point of that history. Our own replicas have to begin anew."""
+        self._node.migrations.resynced()
         self.flush()
         self.primary.abort_syncs()
         self.primary.disconnect_all()

@@ -54,10 +54,14 @@ class Trio:
         known = b"cluster_known_nodes:%d" % len(self.nodes)
         return all(b"cluster_state:ok" in info and known in info for info in infos)
 
-    def add_replica(self, kind: str, primary: int) -> ServerProcess:
+    def add_node(self, kind: str) -> ServerProcess:
         node = self._start(kind)
         self.nodes.append(node)
         self._meet([node])
+        return node
+
+    def add_replica(self, kind: str, primary: int) -> ServerProcess:
+        node = self.add_node(kind)
         node.client.execute_command("CLUSTER", "REPLICATE", self.id_of(primary))
         node.until_in_sync()
         return node
@@ -282,15 +286,19 @@ def test_either_side_dies_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_replicas_follow_both_sides(tmp_path: Path) -> None:
-    """The target's replicas, ours and Valkey's, get what moves; the source's lose it."""
-    names = keys_in(5000)
+    """The target's replicas, ours and Valkey's, get what moves, one with a full sync meanwhile; the source's lose it."""
+    names = keys_in(10_000)
     with trio(tmp_path, "hashslot", "hashslot", "hashslot") as cluster:
         leaving = cluster.add_replica("hashslot", 0)
         replicas = [cluster.add_replica("hashslot", 1), cluster.add_replica("valkey", 1)]
+        late = cluster.add_node("hashslot")
+        replicas.append(late)
         slots = by_slot(names)
         fill(cluster.nodes[0], slots)
         until(lambda: leaving.client.dbsize() == len(names), "in the replica of the source")
+        target = cluster.id_of(1)
         cluster.migrate(0, 1)
+        late.client.execute_command("CLUSTER", "REPLICATE", target)
         cluster.until_state(0, b"success")
         for replica in replicas:
             until(lambda replica=replica: replica.client.dbsize() == len(names), "in a replica")  # type: ignore[misc]
