@@ -329,6 +329,21 @@ def forget(access: Access, entry: Host, node: str, yes: bool, dry_run: bool) -> 
     forget_node(entry, access, node, yes=yes, dry_run=dry_run)
 
 
+@command(cluster, "failover")
+@PLAN_OPTIONS
+@CLUSTER
+@click.argument("node")
+def failover(access: Access, entry: Host, node: str, yes: bool, dry_run: bool) -> None:
+    """Let a replica take its primary's place, which becomes its replica. No write is lost or refused.
+
+    \b
+      hashslot cluster failover 127.0.0.1:7000 127.0.0.1:7003
+    """
+    from node.admin.taking_over import take_over
+
+    take_over(entry, access, node, yes=yes, dry_run=dry_run)
+
+
 # All nodes at once ----------------------------------------------------------------------------------------------------
 
 
