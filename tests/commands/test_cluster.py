@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from cluster.events import Persist, RoleChanged, Tick
+from cluster.events import LinkOpened, Persist, Received, RoleChanged, Tick
 from cluster.machine import Cluster
 from cluster.slots import key_slot, ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from gossip.ids import Address, NodeId, ShardId
-from gossip.messages import NO_SLOTS, NodeFlag
+from gossip.messages import NO_SLOTS, Header, MessageType, NodeFlag, Ping
 from node.client import Client
 from node.errors import NOT_CLUSTERED, CommandError
 from node.resp import OK
@@ -41,13 +41,32 @@ def node_of(
 
 
 def machine(nodes: Sequence[SavedNode]) -> Cluster:
-    """A restarted member of that cluster, long enough ago for the rejoin delay to be over, in state ok."""
+    """A restarted member of that cluster, long enough ago for the rejoin delay to be over, in state ok.
+
+    The other owners of slots have answered its first ping: without them it would have no lease.
+    """
     state = SavedState(tuple(nodes), current_epoch=5, last_vote_epoch=0)
     cluster = Cluster.from_saved(state, CLUSTER_SETTINGS, random.Random(1), now_ms=START_MS - 8000)
-    for at in range(START_MS - 7900, START_MS + 1, 100):
+    cluster.step(Tick(), START_MS - 7900)
+    for node in nodes:
+        if node.slots != NO_SLOTS and not node.flags & NodeFlag.MYSELF:
+            answer(cluster, node, START_MS - 7900)
+    for at in range(START_MS - 7800, START_MS + 1, 100):
         cluster.step(Tick(), at)
     assert cluster.ok
     return cluster
+
+
+def answer(cluster: Cluster, node: SavedNode, now_ms: int) -> None:
+    """This member takes the link that was made to it, and answers the ping on it."""
+    link = cluster.members[node.id].link
+    assert link is not None
+    cluster.step(LinkOpened(link.id, "127.0.0.1"), now_ms)
+    head = Header(
+        node.id, node.address.port, node.address.bus_port, node.flags, current_epoch=5, config_epoch=node.config_epoch,
+        slots=node.slots,
+    )
+    cluster.step(Received(link.id, Ping(MessageType.PONG, head)), now_ms)
 
 
 def half_owner() -> Harness:
