@@ -28,6 +28,7 @@ from node.errors import CommandError
 from node.keyspace import Database
 from node.state import Node
 from node.transit import Shipment
+from node.types.json import Json
 
 START_MS = 1_700_000_000_000
 
@@ -49,7 +50,7 @@ class RecordingIO:
         self.asked.append(("stop_following",))
 
     def free_later(self, dropped: list[Any]) -> None:
-        self.asked.append(("free_later", sum(map(len, dropped))))
+        self.asked.append(("free_later", sum(1 if isinstance(one, Json) else len(one) for one in dropped)))
 
     def shut_down(self, restart: bool = False, exit_status: int = 0) -> None:
         self.asked.append(("shut_down", restart))
