@@ -143,7 +143,7 @@ def _target(cluster: Cluster, text: bytes) -> NodeId:
 @subcommand(
     "CLUSTER GETSLOTMIGRATIONS",
     arity=2,
-    flags=Flag.ADMIN | Flag.STALE,
+    flags=_ORDERS,
     since="9.0.0",
     summary="Returns the status of ongoing and recently finished slot migrations.",
     complexity="O(N), where N is the number of active slot import and export jobs.",
@@ -261,7 +261,7 @@ def _import(ctx: Context, cluster: Cluster, args: Args) -> Reply:
 @subcommand(
     "CLUSTER SYNCSLOTS [arg [arg ...]]",
     arity=-3,
-    flags=Flag.ADMIN | Flag.STALE | Flag.NO_ASYNC_LOADING,
+    flags=_ORDERS,
     since="9.0.0",
     summary="An internal command used during slot migrations.",
     complexity="O(1)",

@@ -9,6 +9,8 @@ from node.state import COMMANDS
 from node.syntax import Argument, parse_syntax
 from tests.commands.harness import Harness
 
+LOOSE = {"cluster|migrateslots": -4}
+"""Valkey's own arities that are below what the syntax needs: the handler tells what is missing in words of its own."""
 EVERY = [one for parent in COMMANDS for one in (parent, *parent.subcommands.values())]
 
 
@@ -19,7 +21,9 @@ def test_every_declaration_is_sound(command: Command) -> None:
     arguments = parse_syntax(command.syntax, words)
     assert command.syntax.lower().split()[:words] == command.name.split("|")
     needed = words + sum(_least(argument) for argument in arguments)
-    if not command.subcommands:
+    if command.name in LOOSE:
+        assert command.arity == LOOSE[command.name] and needed > abs(command.arity)
+    elif not command.subcommands:
         assert needed <= abs(command.arity), command.syntax
         if command.arity > 0:
             assert needed == command.arity, command.syntax
