@@ -80,6 +80,7 @@ class Client:
         "reply_skip",
         "resp",
         "send",
+        "send_at_once",
         "subscriptions",
         "tls",
         "transaction",
@@ -138,6 +139,8 @@ class Client:
         """Where the replication stream stood after this client's last write: what WAIT waits for."""
         self.send: Callable[[bytes], None] = _nowhere
         """Hand encoded bytes to whoever owns the connection, outside of a reply (push messages, streams)."""
+        self.send_at_once: Callable[[], None] = _nothing
+        """Let nothing that is handed to `send` from now on wait for the end of the loop turn (streams to replicas)."""
         self.close: Callable[[], None] = _nothing
         """End the connection at once."""
 

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         "_held",
         "_kept_bytes",
         "_kept_requests",
+        "_late",
         "_node",
         "_parser",
         "_run",
@@ -69,12 +70,15 @@ class Connection(asyncio.Protocol):
         self._guard = server.guard
         self._stopped = False
         """Replies are held that must not leave until this node knows that it has not been replaced."""
+        self._late: list[bytes] | None = None
+        """What leaves at the end of the loop turn; None when nothing has to wait for that."""
         self._congested = False
         self._transport: asyncio.Transport
         node.set_time(time_ns() // 1_000_000)
         self.client = node.new_client()
         self.client.unix = unix
         self.client.send = self._send
+        self.client.send_at_once = self._send_at_once
         self.client.close = self.abort
         self._parser = RequestParser(node.config.proto_max_bulk_len, not self.client.authenticated)
 
@@ -178,6 +182,8 @@ class Connection(asyncio.Protocol):
             node.note_time(requests, elapsed_ns)
         elif not began_ns & _SAMPLED:
             node.note_time(requests, elapsed_ns * 8)
+        if node.replication.feeding and node.replication.is_behind:
+            self._wait_for_stream()
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             if guard is not None and not guard.from_ns < ended_ns < guard.until_ns and self._must_not_leave(data):
@@ -188,8 +194,6 @@ class Connection(asyncio.Protocol):
                 self._send(data)
         if client.closing:
             self._finish()
-        if node.replication.feeding:
-            node.replication.flush()
 
     def _serve_carefully(self, requests: list[Args]) -> None:
         """As `_serve`, for a client that is not authenticated, waits for something, or has sent what is no request."""
@@ -289,12 +293,34 @@ class Connection(asyncio.Protocol):
 
     def _send(self, data: bytes) -> None:
         """Hand bytes to the transport, past any reply that waits: for streams and push messages, and for `_write`."""
+        if self._late is not None:
+            self._late.append(data)
+            return
         stats = self._node.stats
         stats.net_output_bytes += len(data)
         stats.total_writes_processed += 1
         self._transport.write(data)
         if self._congested:
             self._check_output()
+
+    def _send_at_once(self) -> None:
+        """uvloop keeps what is written until the end of the loop turn; with no room to keep it, it goes out at once."""
+        self._transport.set_write_buffer_limits(high=0)
+
+    def _wait_for_stream(self) -> None:
+        """Let what is sent from here on leave at the end of the loop turn, behind the stream that it acknowledges: a node that
+        stops in between has told nobody what it alone knows."""
+        if self._late is None:
+            self._late = []
+            self._server.leave_after_stream(self)
+
+    def leave(self) -> None:
+        """The stream has been sent."""
+        late, self._late = self._late, None
+        if late:
+            self._send(b"".join(late))
+        if self.client.closing and not self._held:
+            self._transport.close()
 
     def _defer(self, deferred: Deferred, out: list[bytes]) -> None:
         """Keep the place of a reply that comes later, behind those that are ready."""
@@ -325,7 +351,7 @@ class Connection(asyncio.Protocol):
             if first:
                 self._send(first)
         if self.client.closing:
-            self._transport.close()
+            self._finish()
         elif self._kept_requests or self._parser.more or self._parser.error is not None:
             self._server.loop.call_soon(self.resume)
 
@@ -377,8 +403,8 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         """Close when everything that was written is out; nothing more is read."""
         self.client.closing = True
-        if self._held:
-            self._transport.pause_reading()  # `_release` closes, when the last reply is out.
+        if self._held or self._late is not None:
+            self._transport.pause_reading()  # `_release` or `leave` closes, when the last reply is out.
         else:
             self._transport.close()
 
@@ -391,6 +417,8 @@ class Connection(asyncio.Protocol):
     def close_in_order(self) -> None:
         """The server ends: let what was written out first."""
         self.client.closing = True
+        if self._late is not None:
+            self.leave()
         self._transport.close()
 
 

@@ -87,6 +87,7 @@ class Server:
         self.load_error = ""
         """Why the data could not be loaded; "" when that did not happen."""
         self._listeners: list[asyncio.Server] = []
+        self._leaving: list[Connection] = []
         self._link: ReplicaLink | None = None
         self._to_free = Remains()
         self._stopped = asyncio.Event()
@@ -306,6 +307,18 @@ class Server:
         if self.bus is not None:
             self.bus.tick(now_ms)
         node.replication.flush()
+
+    def leave_after_stream(self, connection: Connection) -> None:
+        """Let this connection's replies leave at the end of the loop turn, behind the replication stream."""
+        if not self._leaving:
+            self.loop.call_soon(self._end_turn)
+        self._leaving.append(connection)
+
+    def _end_turn(self) -> None:
+        self.node.replication.flush()
+        leaving, self._leaving = self._leaving, []
+        for connection in leaving:
+            connection.leave()
 
     def _sweep(self) -> None:
         """Active expiry within a budget: goes on while it finds much to remove."""

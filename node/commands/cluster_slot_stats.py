@@ -1,4 +1,4 @@
-"""Commands: CLUSTER SLOT-STATS (https://valkey.io/commands/cluster-slot-stats/), declared in the group of `cluster_slots.py`."""
+"""Commands: CLUSTER SLOT-STATS (https://valkey.io/commands/cluster-slot-stats/), in the group of `cluster_slots.py`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from gossip.ids import random_id
 from node.client import Unusual
 from node.logs import NOTICE
-from node.persistence.options import EncodingLimits, SaveOptions, rdb_version_for_replica
+from node.persistence.options import (
+    EncodingLimits,
+    SaveOptions,
+    common_rdb_version,
+    expires_fields,
+    rdb_version_for_replica,
+)
 from node.persistence.rdb import standard_aux
 from node.replication.fullsync import FullSync
 from node.replication.peer import Announced, Peer, Phase
@@ -56,6 +62,7 @@ class PrimarySide:
         if client.id in self.peers:
             return
         client.is_replica = True
+        client.send_at_once()
         peer = Peer(client, self.announced(client), wants, self._node.now_ms)
         self.peers[client.id] = peer
         self.refresh()
@@ -133,7 +140,9 @@ class PrimarySide:
         full = [peer for peer in waiting if not self._continue(peer) and not walking]
         full = [peer for peer in full if peer.client.id in self.peers and peer.phase is Phase.WAITING]
         if full:
-            self._begin([peer for peer in full if not peer.announced.without_keys], keys=True)
+            with_keys = [peer for peer in full if not peer.announced.without_keys]
+            for expires in (True, False):  # Of fields: a replica that knows deadlines must not do without for one that does not.
+                self._begin([peer for peer in with_keys if expires_fields(version_for(peer)) is expires], keys=True)
             self._begin([peer for peer in full if peer.announced.without_keys], keys=False)
 
     def _continue(self, peer: Peer) -> bool:
@@ -182,9 +191,9 @@ class PrimarySide:
             node.io.call_later(0, self._step)
 
     def _options(self, members: list[Peer]) -> SaveOptions:
-        """How to write for all of them: in the oldest version that one of them needs."""
+        """How to write for all of them: in a version that everyone reads."""
         config = self._node.config
-        version = min(rdb_version_for_replica(peer.announced.version) for peer in members)
+        version = common_rdb_version(map(version_for, members))
         limits = EncodingLimits(
             hash_max_listpack_entries=config.hash_max_listpack_entries,
             hash_max_listpack_value=config.hash_max_listpack_value,

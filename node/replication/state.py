@@ -102,6 +102,11 @@ class Replication:
         self.backlog.append(data)
         self.primary.deliver(data)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether `flush` has anything to do."""
+        return bool(self._pending) or self._acks_wanted
+
     def flush(self) -> None:
         """Hand to the backlog and the replicas what this loop turn has added."""
         if self._acks_wanted and not self._node.pause.failover_until_ms:

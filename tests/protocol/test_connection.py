@@ -90,22 +90,19 @@ class Node:
         self.dirty = 0
         self.context = SimpleNamespace(now_ms=0, dirty=0, abandon=lambda: self.ran.append("abandoned"))
         self.config = SimpleNamespace(
-            proto_max_bulk_len=1 << 29, client_query_buffer_limit=1 << 20, timeout=0, tcp_keepalive=0, unixsocket="/s"
+            proto_max_bulk_len=1 << 29, client_query_buffer_limit=1 << 20, timeout=0, tcp_keepalive=0, unixsocket="/s",
+            repl_disable_tcp_nodelay=False,
         )
         self.gate = ReplyGate()
-        self.replication = SimpleNamespace(feeding=False, flush=self._flush, client_gone=self.gone)
+        self.replication = SimpleNamespace(feeding=False, is_behind=False, client_gone=self.gone)
         self.executor = Requests(self)
         self.ran: list[str] = []
         self.deferred: dict[str, Deferred] = {}
         self.paused = False
-        self.flushes = 0
         self.forgotten: list[Client] = []
         self.password = False
 
     now_ms = property(lambda self: self.context.now_ms)
-
-    def _flush(self) -> None:
-        self.flushes += 1
 
     def gone(self, client: Client) -> None:
         self.ran.append("gone")
@@ -165,6 +162,15 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.refuses = ""
         self.limit = SimpleNamespace(hard=0, soft=0, soft_seconds=0)
+        self.guard = None
+        self.leaving: list[Connection] = []
+
+    def leave_after_stream(self, connection: Connection) -> None:
+        self.leaving.append(connection)
+
+    def end_turn(self) -> None:
+        while self.leaving:
+            self.leaving.pop().leave()
 
     def refusal(self, connection: Connection) -> str:
         return self.refuses
@@ -268,12 +274,26 @@ def test_protocol_may_change_within_a_chunk(wire: Wire) -> None:
     assert wire.take() == b"$-1\r\n+OK\r\n_\r\n"
 
 
-def test_the_stream_is_flushed_after_a_chunk_while_replicas_follow(wire: Wire) -> None:
+def test_replies_leave_behind_the_stream_that_they_acknowledge(wire: Wire) -> None:
+    replication = wire.node.replication
+    replication.feeding = True
     wire.send("ECHO a")
-    assert wire.node.flushes == 0
-    wire.node.replication.feeding = True
+    assert wire.take() == b"$1\r\na\r\n"
+    replication.is_behind = True
     wire.send("ECHO a", "ECHO b")
-    assert wire.node.flushes == 1
+    wire.send("ECHO c")
+    wire.connection.client.send(b">message")
+    assert wire.take() == b"" and wire.server.leaving == [wire.connection]
+    wire.server.end_turn()
+    assert wire.take() == bulks("abc") + b">message"
+
+
+def test_a_connection_is_closed_behind_the_stream_too(wire: Wire) -> None:
+    wire.node.replication.feeding = wire.node.replication.is_behind = True
+    wire.send("ECHO a", "QUIT")
+    assert not wire.ended()
+    wire.server.end_turn()
+    assert wire.take() == b"$1\r\na\r\n+OK\r\n" and wire.ended() == "closed"
 
 
 def test_bytes_are_counted(wire: Wire) -> None:
