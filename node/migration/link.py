@@ -94,7 +94,8 @@ class Links:
             )
         except (OSError, TimeoutError) as error:
             self._now()
-            self._migrations.step(job, migration.Broken(f"Unable to connect to target node: {error or 'timeout'}"))
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error) or "timeout"
+            self._migrations.step(job, migration.Broken(f"Unable to connect to target node: {why}"))
 
     def _now(self) -> None:
         self._node.set_time(time.time_ns() // 1_000_000)
