@@ -2,15 +2,23 @@
 
 Connections behave as TCP's do (in order, nothing lost) unless faults are set, which break more than any real network
 would: the cores must not rest on order. Across a partition nothing arrives and nobody is told.
+
+With `tcp` set a connection keeps TCP's promises to the end: what can not pass waits and is sent again when it can, what was
+sent before a close arrives before it, and who sends to a host that knows nothing of the connection is told. Only whole
+frames that are sent over several links, or again, come twice; and connections break.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+
+
+RETRANSMIT_MS = (20, 200)
 
 
 @dataclass(slots=True)
@@ -55,6 +63,10 @@ class End:
     host: Any
     link: int
     last_arrival_ms: int = 0
+    life: int = 0
+    open: bool = True
+    on_its_way: deque[tuple[int, Callable[[End], None]]] = field(default_factory=deque)
+    """With `tcp`: what is to arrive here, and when at the earliest."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,13 +83,19 @@ class Connection:
 
 @dataclass(slots=True)
 class Network:
-    """Carries messages between hosts. cut: unordered pairs of host names that cannot hear each other."""
+    """Carries messages between hosts. cut: unordered pairs of host names that cannot hear each other.
+
+    deaf: (from, to) of which nothing arrives in that direction. clogged: (from, to) -> how much later everything comes, ms.
+    """
 
     clock: Clock
     random: Random
     faults: Faults = field(default_factory=Faults)
     cut: set[frozenset[str]] = field(default_factory=set)
     carried: int = 0
+    tcp: bool = False
+    deaf: set[tuple[str, str]] = field(default_factory=set)
+    clogged: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut every pair of hosts that are in different groups."""
@@ -89,18 +107,30 @@ class Network:
     def heal(self) -> None:
         """Everyone hears everyone, and nothing is lost any longer."""
         self.cut.clear()
+        self.deaf.clear()
+        self.clogged.clear()
         self.faults = Faults()
 
     def reaches(self, one: str, other: str) -> bool:
-        """Whether messages pass between these hosts now."""
-        return one == other or frozenset((one, other)) not in self.cut
+        """Whether messages pass from the one host to the other now."""
+        return one == other or (frozenset((one, other)) not in self.cut and (one, other) not in self.deaf)
+
+    def connects(self, one: str, other: str) -> bool:
+        """Whether messages pass both ways."""
+        return self.reaches(one, other) and self.reaches(other, one)
 
     def delay_ms(self) -> int:
         """How long the next message takes."""
         return self.random.randint(*self.faults.delay_ms)
 
-    def carry(self, connection: Connection, source: End, deliver: Callable[[End], None]) -> None:
-        """Bring a message from one end of a connection to the other, or not."""
+    def carry(
+        self, connection: Connection, source: End, deliver: Callable[[End], None], *, may_repeat: bool = False
+    ) -> None:
+        """Bring a message from one end of a connection to the other, or not. may_repeat: with `tcp`, it may come twice."""
+        if self.tcp:
+            for _ in range(2 if may_repeat and self.random.random() < self.faults.duplication else 1):
+                self.queue(connection, source, deliver)
+            return
         faults, target = self.faults, connection.other(source)
         if connection.closed or not self.reaches(source.host.name, target.host.name):
             return
@@ -113,3 +143,34 @@ class Network:
                 target.last_arrival_ms = arrival_ms
             self.carried += 1
             self.clock.at(arrival_ms, lambda: None if connection.closed else deliver(target))
+
+    def queue(self, connection: Connection, source: End, deliver: Callable[[End], None]) -> None:
+        """Send something over a connection that keeps its order and loses nothing."""
+        target = connection.other(source)
+        slower_ms = self.clogged.get((source.host.name, target.host.name), 0)
+        self.carried += 1
+        target.on_its_way.append((self.clock.now_ms + self.delay_ms() + slower_ms, deliver))
+        if len(target.on_its_way) == 1:
+            self._pump(source, target)
+
+    def _pump(self, source: End, target: End) -> None:
+        """Deliver what is due, one after the other; what can not pass is tried again."""
+        arriving, now_ms = target.on_its_way, self.clock.now_ms
+        while arriving:
+            ready_ms, deliver = arriving[0]
+            if ready_ms > now_ms:
+                self.clock.at(ready_ms, lambda: self._pump(source, target))
+                return
+            if not self.reaches(source.host.name, target.host.name):
+                self.clock.after(self.random.randint(*RETRANSMIT_MS), lambda: self._pump(source, target))
+                return
+            if target.open and target.life == target.host.life:
+                deliver(target)
+            elif target.host.running and source.open:
+                self._reset(source)
+            arriving.popleft()
+
+    def _reset(self, end: End) -> None:
+        """The other side knows nothing of this connection: so is its sender told."""
+        end.open = False
+        self.clock.after(self.delay_ms(), lambda: end.host.disconnected(end))

@@ -1,7 +1,7 @@
 """Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else.
 
 Their data is a list of writes, gone with the process; a replica copies its primary's at every tick, as far as the network
-lets it. The length of the list is the replication offset.
+lets it. The length of the list is the replication offset. A host has its own clock, which may differ from the world's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cluster.settings import ClusterSettings
 from cluster.state import SavedState
 from gossip.codec import decode, encode
 from gossip.ids import NodeId
-from gossip.messages import LightPublish, Message
+from gossip.messages import LightPublish, Message, Ping
 from tests.simulation.network import Connection, End
 
 if TYPE_CHECKING:
@@ -57,17 +57,26 @@ class SimNode:
         self.unwilling = False
         self.link_heard_ms: int | None = None
         self.paused_writes = False
+        self.clock_offset_ms = 0
+        self.clock_ppm = 0
+        """By so many millionths the host's clock goes too fast."""
         self.cluster = Cluster(settings, self.random, now_ms=world.now_ms)
 
     @property
     def id(self) -> NodeId:
         return self.cluster.myself.id
 
+    @property
+    def now_ms(self) -> int:
+        """What the host's clock shows."""
+        now_ms = self.world.now_ms + self.clock_offset_ms
+        return now_ms if not self.clock_ppm else now_ms + self.world.age_ms * self.clock_ppm // 1_000_000
+
     # Life ---------------------------------------------------------------------------------------------------------
 
     def start(self, saved: SavedState | None = None) -> None:
         """Begin, or begin again: from a given state, else from the disk, else as a new node."""
-        now_ms = self.world.now_ms
+        now_ms = self.now_ms
         if saved is None and self.saved is not None:
             saved = parse_nodes_conf(format_nodes_conf(self.saved))
         if saved is not None:
@@ -121,7 +130,7 @@ class SimNode:
         """A replica copies what its primary has; whether the link is up."""
         node, ip = self.following
         primary = next((one for one in self.world.running() if one.id == node and one.ip == ip), None)
-        if primary is None or not self.world.network.reaches(self.name, primary.name):
+        if primary is None or not self.world.network.connects(self.name, primary.name):
             return False
         theirs = primary.writes
         if theirs[: len(self.writes)] == self.writes:
@@ -130,7 +139,7 @@ class SimNode:
         if primary.cluster.defers_sync(len(self.writes)):
             return False
         if not self.plain and not self.cluster.accepts_history(len(theirs)):
-            self.carry_out(self.cluster.primary_has_less(self.world.now_ms))
+            self.carry_out(self.cluster.primary_has_less(self.now_ms))
             return False
         self.writes = list(theirs)
         return True
@@ -143,10 +152,10 @@ class SimNode:
         if self.following[0] is not None:
             connected = self.replicate()
             if connected:
-                self.link_heard_ms = self.world.now_ms
+                self.link_heard_ms = self.now_ms
             data_link = DataLink(connected, None if self.unwilling else self.link_heard_ms)
         if self.running:
-            self.carry_out(self.cluster.set_offset(len(self.writes), self.world.now_ms, data_link))
+            self.carry_out(self.cluster.set_offset(len(self.writes), self.now_ms, data_link))
 
     def _pause_writes(self) -> None:
         self.paused_writes = True
@@ -154,7 +163,7 @@ class SimNode:
 
         def tell() -> None:
             if self.life == life and self.running:
-                self.carry_out(self.cluster.writes_paused(len(self.writes), self.world.now_ms))
+                self.carry_out(self.cluster.writes_paused(len(self.writes), self.now_ms))
 
         self.world.clock.after(0, tell)
 
@@ -167,7 +176,7 @@ class SimNode:
         if self.paused_events is not None:
             self.paused_events.append(event)
             return
-        self.carry_out(self.cluster.step(event, self.world.now_ms), event)
+        self.carry_out(self.cluster.step(event, self.now_ms), event)
 
     def carry_out(self, effects: Sequence[events.Effect], cause: events.Event | None = None) -> None:
         """Do what the core decided, in order. cause: None for an order."""
@@ -176,6 +185,13 @@ class SimNode:
         for effect in effects:
             self._carry_out(effect)
         self.world.check(self)
+
+    def disconnected(self, end: End) -> None:
+        """One of this host's connections is gone."""
+        found = self.ends.get(end.link)
+        if found is not None and found[1] is end:
+            del self.ends[end.link]
+            self.step(events.LinkClosed(end.link))
 
     def _carry_out(self, effect: events.Effect) -> None:
         match effect:
@@ -213,5 +229,8 @@ class SimNode:
         if self.world.on_the_wire and not isinstance(message, LightPublish):
             message = decode(encode(message))
         self.world.network.carry(
-            connection, end, lambda target: target.host.step(events.Received(target.link, message))
+            connection,
+            end,
+            lambda target: target.host.step(events.Received(target.link, message)),
+            may_repeat=not isinstance(message, Ping),
         )

@@ -52,11 +52,16 @@ class World:
         self.made.append(self)
 
     def __str__(self) -> str:
-        return f"seed {self.seed} at {self.now_ms - EPOCH_START_MS} ms"
+        return f"seed {self.seed} at {self.age_ms} ms"
 
     @property
     def now_ms(self) -> int:
         return self.clock.now_ms
+
+    @property
+    def age_ms(self) -> int:
+        """How long the world has been."""
+        return self.now_ms - EPOCH_START_MS
 
     # Hosts --------------------------------------------------------------------------------------------------------
 
@@ -127,7 +132,7 @@ class World:
             target = next((one for one in self.nodes if (one.ip, BUS_PORT) == (effect.ip, effect.bus_port)), None)
             if not source.running or source.life != life or effect.link not in source.cluster.gossip.links:
                 return
-            if target is None or not self.network.reaches(source.name, target.name):
+            if target is None or not self.network.connects(source.name, target.name):
                 self.clock.after(CONNECT_TIMEOUT_MS, refuse)
             elif not target.running:
                 refuse()
@@ -141,7 +146,7 @@ class World:
         self.clock.after(self.network.delay_ms(), arrive)
 
     def _established(self, source: SimNode, link: int, target: SimNode) -> None:
-        connection = Connection(End(source, link), End(target, target.cluster.new_link()))
+        connection = Connection(End(source, link, life=source.life), End(target, target.cluster.new_link(), life=target.life))
         source.ends[link] = (connection, connection.a)
         target.ends[connection.b.link] = (connection, connection.b)
         target.step(events.LinkAccepted(connection.b.link, source.ip, target.ip))
@@ -151,9 +156,14 @@ class World:
 
     def close(self, connection: Connection, end: End) -> None:
         """One end is closed: the other is told, unless they are cut off."""
-        connection.closed = True
         other = connection.other(end)
         other_host: SimNode = other.host
+        if self.network.tcp:
+            if end.open:
+                self.network.queue(connection, end, lambda target: target.host.disconnected(target))
+                end.open = False
+            return
+        connection.closed = True
         if not self.network.reaches(end.host.name, other_host.name):
             return
         life = other_host.life
