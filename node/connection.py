@@ -308,8 +308,9 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def _wait_for_stream(self) -> None:
-        """Let what is sent from here on leave at the end of the loop turn, behind the stream that it acknowledges: a node that
-        stops in between has told nobody what it alone knows."""
+        """Let what is sent from here on leave at the end of the loop turn, behind the stream that it acknowledges.
+
+        A node that stops in between has then told nobody what it alone knows."""
         if self._late is None:
             self._late = []
             self._server.leave_after_stream(self)

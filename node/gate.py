@@ -162,9 +162,10 @@ class Held(Protocol):
 class Guard:
     """Whether this node may serve now: the window between the last look at the clock and the end of the lease, unix ns.
 
-    A request compares the time of its loop turn with the window's end, and the time when it is done with both ends before
-    the replies leave: so also a clock that was set back is seen. Only outside of it the rest of this class is asked. check: lets the cluster's
-    machine look at its lease, which ends in a `refresh`. later: calls back after so many seconds.
+    A request compares the time of its loop turn with the window's end, and the time when it is done with both ends
+    before the replies leave: so also a clock that was set back is seen. Only outside of it the rest of this class is
+    asked. check: lets the cluster's machine look at its lease, which ends in a `refresh`. later: calls back after so
+    many seconds.
     """
 
     __slots__ = ("_check", "_clock_ns", "_cluster", "_held", "_later", "_owned", "from_ns", "until_ns")
