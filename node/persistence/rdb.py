@@ -12,7 +12,7 @@ from struct import Struct
 from node.persistence.crc64 import crc64
 from node.persistence.encodings import LOADERS, PIECEWISE_SAVERS, SAVERS, unsupported
 from node.persistence.errors import EmptyValue, NeedMore, RdbError
-from node.persistence.options import DEFAULT_OPTIONS, SaveOptions
+from node.persistence.options import DEFAULT_OPTIONS, RDB_VERSION_VALKEY, SaveOptions
 from node.persistence.records import Aux, End, Function, Header, Key, Record, Resize, SelectDb, SlotInfo
 from node.persistence.wire import MAX_STRING, Cursor, encode_int, encode_length, encode_string
 
@@ -20,7 +20,7 @@ SLOT_INFO, FUNCTION, FUNCTION_PRE_RELEASE, MODULE_AUX = 0xF4, 0xF5, 0xF6, 0xF7
 IDLE, FREQ, AUX, RESIZE, EXPIRE_MS, EXPIRE_S, SELECT, END = 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
 
 NEWEST_REDIS = 12
-VALKEY_VERSION = 80
+VALKEY_VERSION = RDB_VERSION_VALKEY
 _FIRST_WITH_CHECKSUM = 5
 _HEADER_SIZE = 9
 _NO_TAG = -1
@@ -287,7 +287,8 @@ class RdbWriter:
     def header(self, aux: Iterable[tuple[bytes, bytes | int]] = ()) -> None:
         """The magic with the version of the options, and facts such as those of `standard_aux`."""
         compress = self.options.compress
-        self.raw(b"REDIS%04d" % self.options.version)
+        version = self.options.version
+        self.raw(b"VALKEY%03d" % version if version == VALKEY_VERSION else b"REDIS%04d" % version)
         for name, value in aux:
             text = encode_int(value) if isinstance(value, int) else encode_string(value, compress)
             self.raw(b"\xfa" + encode_string(name, compress) + text)

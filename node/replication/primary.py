@@ -37,6 +37,11 @@ _LINGER_MS = 1000
 """How long one who asked for the payload only may take to close the connection; output sizes are fresh by then."""
 
 
+def version_for(peer: Peer) -> int:
+    """The newest RDB version that this replica reads and we write."""
+    return rdb_version_for_replica(peer.announced.version)
+
+
 class PrimarySide:
     """All replicas of this node, by the id of their client."""
 
@@ -141,7 +146,7 @@ class PrimarySide:
         full = [peer for peer in full if peer.client.id in self.peers and peer.phase is Phase.WAITING]
         if full:
             with_keys = [peer for peer in full if not peer.announced.without_keys]
-            for expires in (True, False):  # Of fields: a replica that knows deadlines must not do without for one that does not.
+            for expires in (True, False):  # Fields: who knows their deadlines must not lose them for one who does not.
                 self._begin([peer for peer in with_keys if expires_fields(version_for(peer)) is expires], keys=True)
             self._begin([peer for peer in full if peer.announced.without_keys], keys=False)
 

@@ -84,7 +84,8 @@ def content(cluster: Any) -> dict[str, Any]:
     """What a client can see of those keys."""
     found: dict[str, Any] = {}
     for number in range(0, 300, 7):
-        found[f"string:{number}"] = cluster.get(f"string:{number}"), cluster.execute_command("PEXPIRETIME", f"string:{number}")
+        name = f"string:{number}"
+        found[name] = cluster.get(name), cluster.execute_command("PEXPIRETIME", name)
         found[f"list:{number}"] = cluster.lrange(f"list:{number}", 0, -1)
         found[f"set:{number}"] = cluster.smembers(f"set:{number}")
         found[f"zset:{number}"] = cluster.zrange(f"zset:{number}", 0, -1, withscores=True)

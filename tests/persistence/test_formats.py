@@ -177,7 +177,7 @@ def test_damage_is_an_rdb_error_or_another_value(decode: Decoder, blob: bytes) -
 
 @pytest.mark.parametrize(
     ("announced", "version"),
-    [(None, 10), ("7.0.15", 10), ("7.2.0", 12), ("8.1.3", 11), ("9.1.2", 11), ("255.255.255", 11), ("x", 10), ("9", 10)],
+    [(None, 10), ("7.0.15", 10), ("7.2.0", 12), ("8.1.3", 11), ("9.1.2", 80), ("255.255.255", 80), ("x", 10), ("9", 10)],
 )
 def test_rdb_version_for_a_replica(announced: str | None, version: int) -> None:
     assert rdb_version_for_replica(announced) == version

@@ -1,19 +1,19 @@
 """Hashes: written as a listpack (16) or a table (4), read from these and from ziplists (13) and zipmaps (9).
 
-With fields that expire they are written as Redis 7.4 does (24 and 25), for readers who take RDB 12. Older ones get the
-hash without its fields' deadlines: they could not expire them, and hear of it when we do. Read are also 23, of Redis
-7.4's candidates, and 22, which in those was something else, but today is what Valkey 9 writes.
+With fields that expire they are written as Redis 7.4 does (24 and 25), for readers of RDB 12, or as Valkey 9 does (22), for
+those of its 80. Older ones get the hash without its fields' deadlines: they could not expire them, and hear of it
+when we do. Read is also 23, of Redis 7.4's candidates; their 22 was something else than Valkey's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from node.persistence import listpack, ziplist
 from node.persistence.encodings.base import Encoding, Loader
 from node.persistence.errors import EmptyValue, RdbError
-from node.persistence.options import SaveOptions
+from node.persistence.options import RDB_VERSION_VALKEY, SaveOptions
 from node.persistence.wire import INT64_MAX, Cursor, canonical_int, encode_length, encode_string
 from node.types.hash import FieldDeadlines, Hash, fits_listpack
 
@@ -173,6 +173,9 @@ def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     """A hash with deadlines, tag first: a listpack ordered by deadline (25), or a table (24)."""
     assert value.deadlines is not None
     fields, by_field = value.lookup(), value.deadlines.by_field
+    if options.version == RDB_VERSION_VALKEY:
+        yield from _valkey_pieces(fields, by_field, options.compress)
+        return
     first_ms = min(by_field.values())
     head = first_ms.to_bytes(8, "little")
     if not value.table and fits_listpack(fields, options.limits):
@@ -187,6 +190,20 @@ def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
         deadline_ms = by_field.get(name)
         parts.append(encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1))
         parts += (encode_string(name, compress), encode_string(text, compress))
+        size += len(name) + len(text) + 8
+        if size >= _PIECE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
+
+
+def _valkey_pieces(fields: Mapping[bytes, bytes], by_field: Mapping[bytes, int], compress: bool) -> Iterator[bytes]:
+    """The same as Valkey writes it (22), tag first: see `load_valkey_table`."""
+    parts = [b"\x16", encode_length(len(fields))]
+    size = 0
+    for name, text in fields.items():
+        parts += (encode_string(name, compress), encode_string(text, compress))
+        parts.append(by_field.get(name, _NEVER).to_bytes(8, "little"))
         size += len(name) + len(text) + 8
         if size >= _PIECE_BYTES:
             yield b"".join(parts)

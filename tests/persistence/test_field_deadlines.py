@@ -1,0 +1,44 @@
+"""Deadlines of hash fields in RDB: which version has them, who reads it, and that they come back from each."""
+
+from __future__ import annotations
+
+import pytest
+
+from node.persistence.options import SaveOptions, common_rdb_version
+from node.persistence.rdb import RdbReader, RdbWriter, encode_key_piecewise
+from node.persistence.records import Key
+from node.types.hash import FieldDeadlines, Hash
+
+
+@pytest.mark.parametrize(
+    ("versions", "common"),
+    [([12], 12), ([12, 80], 80), ([80], 80), ([10, 11], 10), ([11], 11), ([11, 80], 11), ([10, 12], 10)],
+)
+def test_rdb_version_for_several_replicas(versions: list[int], common: int) -> None:
+    assert common_rdb_version(versions) == common
+
+
+@pytest.mark.parametrize("fields", [1, 3, 5000])
+def test_deadlines_of_fields_in_each_version(fields: int) -> None:
+    """Whole and in pieces; versions before 12 have none."""
+    names = [b"field%d" % number for number in range(fields)]
+    value = Hash({name: b"value" * (at % 9) for at, name in enumerate(names)})
+    value.deadlines = FieldDeadlines({name: 4102444800000 + at for at, name in enumerate(names) if at % 2 == 0})
+    expected = dict(value.deadlines.by_field)
+    for version in (10, 11, 12, 80):
+        writer = RdbWriter(SaveOptions(version=version))
+        writer.header()
+        writer.select(0)
+        writer.key(b"whole", value)
+        for piece in encode_key_piecewise(b"pieces", value, None, writer.options):
+            writer.raw(piece)
+        blob = writer.finish()
+        assert blob.startswith(b"VALKEY080" if version == 80 else b"REDIS00%d" % version)
+        reader = RdbReader()
+        read = [record.value for record in reader.feed(blob) if isinstance(record, Key)]
+        reader.close()
+        assert len(read) == 2
+        for one in read:
+            assert isinstance(one, Hash) and dict(one.lookup()) == dict(value.lookup())
+            found = {} if one.deadlines is None else dict(one.deadlines.by_field)
+            assert found == (expected if version >= 12 else {})
