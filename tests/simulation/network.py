@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-
 RETRANSMIT_MS = (20, 200)
 
 

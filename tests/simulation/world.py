@@ -146,7 +146,8 @@ class World:
         self.clock.after(self.network.delay_ms(), arrive)
 
     def _established(self, source: SimNode, link: int, target: SimNode) -> None:
-        connection = Connection(End(source, link, life=source.life), End(target, target.cluster.new_link(), life=target.life))
+        accepted = End(target, target.cluster.new_link(), life=target.life)
+        connection = Connection(End(source, link, life=source.life), accepted)
         source.ends[link] = (connection, connection.a)
         target.ends[connection.b.link] = (connection, connection.b)
         target.step(events.LinkAccepted(connection.b.link, source.ip, target.ip))
