@@ -108,7 +108,7 @@ def main(
 
 
 @main.command()
-@click.argument("command", type=click.Choice(list(COMMANDS), case_sensitive=False), default="GET")
+@click.argument("command", type=click.Choice(list(types.EVERY), case_sensitive=False), default="GET")
 @click.option("-P", "--pipeline", type=click.IntRange(1), default=16, show_default=True, help="Requests in a chunk.")
 @click.option("--seconds", default=2.0, show_default=True, help="About how long to measure.")
 @click.option("--functions", is_flag=True, help="Also list functions by their own time (cProfile).")
