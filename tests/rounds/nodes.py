@@ -75,7 +75,10 @@ class Nodes:
 
     def client(self, node: int, timeout_s: float = 1.0) -> Any:
         """A client of one node, which tries once. The calling thread must be on a host that reaches it."""
-        return redis.Redis(self.hosts.ip(node), PORT, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(
+            self.hosts.ip(node), PORT, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=once
+        )
 
     # How it goes --------------------------------------------------------------------------------------------------
 
