@@ -201,9 +201,9 @@ def _await_votes(core: Core, now_ms: int) -> None:
 def granted(core: Core, voter: Member, header: Header, now_ms: int) -> None:
     """FAILOVER_AUTH_ACK: a vote, which counts once a voter and in its own epoch only."""
     election, primary = core.election, core.myself.primary
-    if not election.epoch or election.expired or header.current_epoch != election.epoch or not voter.votes:
+    if not election.epoch or header.current_epoch != election.epoch or not voter.votes:
         return
-    if primary is None or primary.id != election.primary:
+    if primary is None or primary.id != election.primary or not _still_counts(core, now_ms):
         return
     election.voters.add(voter.id)
     if len(election.voters) < quorum(core.slotmap.owner_count):
@@ -214,8 +214,23 @@ def granted(core: Core, voter: Member, header: Header, now_ms: int) -> None:
         core.out.log(Level.NOTICE, f"configEpoch set to {election.epoch} after successful failover")
     core.rejoining = False  # A majority has just agreed with this node: there is nothing to wait for.
     core.minority_ms = None
+    # Since then nobody else is elected; whoever reads late what the votes say must not count from now.
     core.lease.granted_ms = max(core.lease.granted_ms, election.due_ms or 0)
+    core.lease.needed = True
     take_over(core, primary, now_ms)
+
+
+def _still_counts(core: Core, now_ms: int) -> bool:
+    """Whether votes are not too late, which this node may have slept over (SIGSTOP): it sees them before its next tick.
+
+    Others may have been elected meanwhile, and a primary that paused for a manual failover lets writes in again.
+    """
+    election, manual = core.election, core.manual
+    if election.expired or not election.planned_ms <= now_ms < election.retry_ms:
+        return False
+    if manual.end_ms and now_ms > manual.end_ms:
+        return False
+    return now_ms - (election.due_ms or 0) <= attempt_ms(core.settings.node_timeout_ms)
 
 
 def take_over(core: Core, primary: Member, now_ms: int) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from cluster import elections, manual_failover, voting
+from cluster import elections, lease, manual_failover, voting
 from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
 from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, ResumeWrites, Send
 from cluster.failover import DataLink
@@ -243,6 +243,43 @@ def test_votes_count_once_a_voter_in_their_epoch_from_those_who_have_one() -> No
     vote(B, 4)
     assert cluster.myself.is_primary and cluster.myself.config_epoch == 4
     assert cluster.slotmap.bits(B) == 0 and cluster.myself.slot_count
+
+
+@pytest.mark.parametrize("late_ms", [DELAY_MS + JITTER_MS, 10 * T, -5000], ids=["late", "asleep", "clock set back"])
+def test_who_sleeps_over_its_votes_has_not_won(late_ms: int) -> None:
+    """SIGSTOP between two votes: the last one is read before the tick that would give the attempt up."""
+    cluster = candidate()
+    fail(cluster, B)
+    fail(cluster, D)
+    assert requests(considered(cluster, NOW))
+    for node, at_ms in [(C, NOW + 5), (B, NOW + late_ms)]:
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=4), at_ms)
+    assert cluster.myself.is_replica
+
+
+def test_a_successors_lease_counts_from_when_it_asked() -> None:
+    cluster = candidate()
+    fail(cluster, B)
+    fail(cluster, D)
+    assert requests(cluster.set_offset(100, NOW))
+    for node in (C, B):
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=4), NOW + 400)
+    cluster.set_offset(100, NOW + 401)
+    assert cluster.myself.is_primary
+    assert lease.end_ms(cluster) == NOW + T
+
+
+def test_a_manual_failover_that_has_ended_is_not_won() -> None:
+    """Its primary lets writes in again from then on."""
+    cluster = candidate()
+    cluster.operations.failover(Manner.AGREED, NOW)
+    end_ms = cluster.manual.end_ms
+    manual_failover.hear(cluster, cluster.members[B], header(B, 2, offset=100, message_flags=MessageFlag.PAUSED))
+    assert requests(cluster.set_offset(100, end_ms - 10))
+    epoch = cluster.election.epoch
+    for node in (C, B):
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=epoch), end_ms + 1)
+    assert cluster.myself.is_replica
 
 
 def test_old_data_is_not_taken_over_with() -> None:
