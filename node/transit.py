@@ -11,7 +11,7 @@ Only while something is in transit do requests take the slow way (`Unusual.IN_TR
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -167,6 +167,23 @@ class Shipment:
         return self._arrived
 
 
+def would_change(client: Client, command: Command, args: Args, is_moving: Callable[[bytes], bool]) -> bool:
+    """Whether running this request now may change a key that is being moved."""
+    transaction = client.transaction
+    if transaction is not None and transaction.queued is not None and command.name not in RUN_AT_ONCE:
+        return False  # It is only queued.
+    requests: Sequence[tuple[Command, Args]] = [(command, args)]
+    if transaction is not None and transaction.queued is not None:
+        requests = transaction.queued if command.name == "exec" else []
+    return any(_changes(*request, is_moving) for request in requests)
+
+
+def _changes(command: Command, args: Args, is_moving: Callable[[bytes], bool]) -> bool:
+    if not command.flags & Flag.WRITE:
+        return False
+    return not command.key_at or any(map(is_moving, command.keys_of(args)))  # Without a key: FLUSHALL, SWAPDB.
+
+
 class Transit:
     """All shipments of a node."""
 
@@ -192,23 +209,9 @@ class Transit:
         """Whether this request has to wait, since it may change a key in transit."""
         if client.is_primary or client.is_replica:
             return False
-        transaction = client.transaction
-        if transaction is not None and transaction.queued is not None:
-            if command.name not in RUN_AT_ONCE:
-                return False  # It is only queued.
-            held = command.name == "exec" and any(self._touches(*one) for one in transaction.queued)
-        else:
-            held = self._touches(command, args)
+        held = would_change(client, command, args, self._names.__contains__)
         self._someone_waits |= held
         return held
-
-    def _touches(self, command: Command, args: Args) -> bool:
-        if not command.flags & Flag.WRITE:
-            return False
-        if not command.key_at:
-            return True  # FLUSHALL, SWAPDB
-        names = self._names
-        return any(key in names for key in command.keys_of(args))
 
     def land(self, shipment: Shipment, reply: Reply) -> None:
         """A shipment's journey is over: remove what has arrived, answer, and let those go on who had to wait."""

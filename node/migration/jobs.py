@@ -23,8 +23,8 @@ from node.logs import NOTICE
 from node.migration.cleaning import Cleaner
 from node.migration.sender import Sender
 from node.migration.tasks import Tasks
-from node.registry import Args, Command, Flag
-from node.transactions import RUN_AT_ONCE
+from node.registry import Args, Command
+from node.transit import would_change
 
 if TYPE_CHECKING:
     from node.state import Node
@@ -400,23 +400,10 @@ class Migrations:
         """Whether this request has to wait: it may change a slot that is just being handed over."""
         if not self.held or client.is_primary or client.is_replica:
             return False
-        transaction = client.transaction
-        if transaction is not None and transaction.queued is not None:
-            if command.name not in RUN_AT_ONCE:
-                return False  # It is only queued.
-            held = command.name == "exec" and any(self._touches(*one) for one in transaction.queued)
-        else:
-            held = self._touches(command, args)
+        slot_of = self._node.databases[0].slot_of
+        held = would_change(client, command, args, lambda key: slot_of(key) in self.held)
         self._someone_waits |= held
         return held
-
-    def _touches(self, command: Command, args: Args) -> bool:
-        if not command.flags & Flag.WRITE:
-            return False
-        if not command.key_at:
-            return True  # FLUSHALL
-        database = self._node.databases[0]
-        return any(database.slot_of(key) in self.held for key in command.keys_of(args))
 
     # The stream ---------------------------------------------------------------------------------------------------
 
