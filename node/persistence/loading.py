@@ -16,7 +16,7 @@ from node.client import Unusual
 from node.logs import NOTICE
 from node.persistence.errors import RdbError
 from node.persistence.rdb import RdbReader
-from node.persistence.records import Aux, Header, Key, Record, Resize, SelectDb, SlotInfo
+from node.persistence.records import Aux, Header, Key, Record, Resize, SelectDb, SlotImport, SlotInfo
 
 if TYPE_CHECKING:
     from node.state import Node
@@ -25,7 +25,7 @@ log = logging.getLogger("hashslot")
 
 CHUNK_BYTES = 32 * 1024
 _TURN_NS = 3_000_000
-_FACTS = (Header, Aux, Resize, SelectDb, SlotInfo)
+_FACTS = (Header, Aux, Resize, SelectDb, SlotImport, SlotInfo)
 
 
 class LoadError(Exception):

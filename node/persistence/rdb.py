@@ -13,10 +13,10 @@ from node.persistence.crc64 import crc64
 from node.persistence.encodings import LOADERS, PIECEWISE_SAVERS, SAVERS, unsupported
 from node.persistence.errors import EmptyValue, NeedMore, RdbError
 from node.persistence.options import DEFAULT_OPTIONS, RDB_VERSION_VALKEY, SaveOptions
-from node.persistence.records import Aux, End, Function, Header, Key, Record, Resize, SelectDb, SlotInfo
+from node.persistence.records import Aux, End, Function, Header, Key, Record, Resize, SelectDb, SlotImport, SlotInfo
 from node.persistence.wire import MAX_STRING, Cursor, encode_int, encode_length, encode_string
 
-SLOT_INFO, FUNCTION, FUNCTION_PRE_RELEASE, MODULE_AUX = 0xF4, 0xF5, 0xF6, 0xF7
+SLOT_IMPORT, SLOT_INFO, FUNCTION, FUNCTION_PRE_RELEASE, MODULE_AUX = 0xF3, 0xF4, 0xF5, 0xF6, 0xF7
 IDLE, FREQ, AUX, RESIZE, EXPIRE_MS, EXPIRE_S, SELECT, END = 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
 
 NEWEST_REDIS = 12
@@ -24,6 +24,8 @@ VALKEY_VERSION = RDB_VERSION_VALKEY
 _FIRST_WITH_CHECKSUM = 5
 _HEADER_SIZE = 9
 _NO_TAG = -1
+_JOB_NAME_LENGTH = 40
+_SLOTS = 16384
 
 _EXPIRE = Struct("<Bq")
 
@@ -129,7 +131,7 @@ class RdbReader:
                     continue
                 tag = data[pos]
                 cursor.pos = pos + 1
-                if tag >= SLOT_INFO:
+                if tag >= SLOT_IMPORT:
                     if self._opcode(tag, cursor, records):
                         return
                     cursor.mark = cursor.pos
@@ -187,6 +189,15 @@ class RdbReader:
             records.append(Function(cursor.string()))
         elif code == SLOT_INFO:
             records.append(SlotInfo(cursor.length(), cursor.length(), cursor.length()))
+        elif code == SLOT_IMPORT:
+            name = cursor.string().decode("ascii", "replace")
+            count = cursor.length()
+            if len(name) != _JOB_NAME_LENGTH or count > _SLOTS:
+                raise RdbError("an import of slots without a proper name or with too many ranges")
+            ranges = [(cursor.length(), cursor.length()) for _ in range(count)]
+            if not all(first <= last < _SLOTS for first, last in ranges):
+                raise RdbError("an import of slots that do not exist")
+            records.append(SlotImport(name, ranges))
         elif code == MODULE_AUX:
             cursor.length()
             if cursor.length() != 2:

@@ -46,6 +46,14 @@ class SlotInfo:
 
 
 @dataclass(slots=True)
+class SlotImport:
+    """The writer was importing these slots: what it has of them belongs to nobody yet. name: of the job, 40 characters."""
+
+    name: str
+    ranges: list[tuple[int, int]]
+
+
+@dataclass(slots=True)
 class Function:
     """A library as given to FUNCTION LOAD."""
 
@@ -71,4 +79,4 @@ class End:
     checked: bool
 
 
-Record = Header | Aux | SelectDb | Resize | SlotInfo | Function | Key | End
+Record = Header | Aux | SelectDb | Resize | SlotInfo | SlotImport | Function | Key | End

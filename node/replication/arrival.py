@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from node.client import Unusual
 from node.persistence.errors import RdbError
 from node.persistence.rdb import RdbReader
-from node.persistence.records import Aux, Key
+from node.persistence.records import Aux, Key, SlotImport
 from node.replication.spool import Spool
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Arrival:
         self._position = 0
         self._database = 0
         self._done: Callable[[str, int], None] | None = None
+        self.imports: list[SlotImport] = []
+        """What the primary was importing: the keys are among the data, but nobody may see them yet."""
 
     @property
     def loading(self) -> bool:
@@ -97,5 +99,7 @@ class Arrival:
                 if record.db >= len(databases):
                     raise RdbError(f"it has a database {record.db}, we have {len(databases)}")
                 databases[record.db].store(record.key, record.value, record.expire_ms)
+            elif type(record) is SlotImport:
+                self.imports.append(record)
             elif type(record) is Aux and record.name == b"repl-stream-db" and record.value.isdigit():
                 self._database = int(record.value)

@@ -16,11 +16,12 @@ from node.client import Client, Unusual
 from node.errors import CommandError, ProtocolError
 from node.keyspace import Database
 from node.logs import NOTICE
-from node.persistence.records import Aux, Key, Record
+from node.persistence.records import Aux, Key, Record, SlotImport
 from node.replication import replica
 from node.replication.arrival import Arrival
 from node.replication.replica import Introduction, Session, Step
 from node.replication.stream import StreamParser
+from node.version import REPLICA_VERSION
 
 if TYPE_CHECKING:
     from node.replication.state import Replication
@@ -66,6 +67,7 @@ class Following:
         self._send: Callable[[bytes], None] | None = None
         self._close: Callable[[], None] | None = None
         self._fresh: list[Database] = []
+        self._imports: list[SlotImport] = []
         self._sync: replica.FullResync | None = None
         self._sync_read = 0
         self._sync_size = 0
@@ -117,7 +119,7 @@ class Following:
             ip=config.replica_announce_ip,
             user=config.masteruser,
             password=config.masterauth,
-            version=replication.server_version,
+            version=REPLICA_VERSION,
             replid=replication.id if self._has_history else "?",
             offset=replication.offset + 1 if self._has_history else -1,
             failover=replication.failover.in_progress,
@@ -236,6 +238,7 @@ class Following:
                 self.state = "sync"
                 self._sync = event
                 self._sync_read = self._sync_size = 0
+                self._imports = []
                 self._fresh = [Database(one.index, one.clustered) for one in self._node.databases]
                 self.database = self._node.databases[0]
                 if self._node.config.repl_diskless_load == "flush-before-load":
@@ -271,6 +274,8 @@ class Following:
                     self._end(f"the payload has a database {record.db}, we have {len(fresh)}")
                     return
                 fresh[record.db].store(record.key, record.value, record.expire_ms)
+            elif type(record) is SlotImport:
+                self._imports.append(record)
             elif type(record) is Aux and record.name == b"repl-stream-db" and record.value.isdigit():
                 number = int(record.value)
                 self.database = self._node.databases[number if number < len(fresh) else 0]
@@ -291,10 +296,12 @@ class Following:
         self._nudges = _NUDGES
         log.log(NOTICE, "MASTER <-> REPLICA sync: Finished with success")
         self._follow_stream()
+        self._note_imports(self._imports)
 
     def _arrived(self, error: str, database: int) -> None:
         """What waited in the file is our data now (or, with an error, there is none). The connection may be gone."""
         node, sync = self._node, self._sync
+        imports = self._arrival.imports if self._arrival is not None else []
         self._arrival = self._sync = None
         if error or sync is None:
             self._has_history = False
@@ -308,6 +315,13 @@ class Following:
             self._nudges = _NUDGES
             self._last_io_ms = node.now_ms
             self._follow_stream()
+            self._note_imports(imports)
+
+    def _note_imports(self, imports: list[SlotImport]) -> None:
+        """Valkey tells in the payload what it is importing, as it told the replicas it had in the stream."""
+        if self.client is not None and self._node.cluster is not None:
+            for one in imports:
+                self._node.migrations.establish(self.client, one.name, None, one.ranges)
 
     def _follow_stream(self) -> None:
         node = self._node

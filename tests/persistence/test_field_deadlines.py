@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from node.persistence.errors import RdbError
 from node.persistence.options import SaveOptions, common_rdb_version
 from node.persistence.rdb import RdbReader, RdbWriter, encode_key_piecewise
-from node.persistence.records import Key
+from node.persistence.records import Key, SlotImport
+from node.persistence.wire import encode_length, encode_string
 from node.types.hash import FieldDeadlines, Hash
 
 
@@ -42,3 +44,26 @@ def test_deadlines_of_fields_in_each_version(fields: int) -> None:
             assert isinstance(one, Hash) and dict(one.lookup()) == dict(value.lookup())
             found = {} if one.deadlines is None else dict(one.deadlines.by_field)
             assert found == (expected if version >= 12 else {})
+
+
+def test_slots_that_valkey_was_importing() -> None:
+    """Opcode 0xF3: a name of 40 characters, a count, and so many first and last slots; whole or byte by byte."""
+    head, name = b"VALKEY080", b"n" * 40
+    blob = head + b"\xf3" + encode_string(name, False) + encode_length(2)
+    blob += b"".join(encode_length(slot) for slot in (0, 99, 16000, 16383)) + b"\xfe\x00\xff" + bytes(8)
+    for size in (1, len(blob)):
+        reader = RdbReader()
+        records = [record for at in range(0, len(blob), size) for record in reader.feed(blob[at : at + size])]
+        reader.close()
+        found = [one for one in records if isinstance(one, SlotImport)]
+        assert found == [SlotImport(name.decode(), [(0, 99), (16000, 16383)])]
+
+
+NAME = b"n" * 40
+
+
+@pytest.mark.parametrize("damage", [(b"n", 1, 0, 1), (NAME, 1, 5, 4), (NAME, 1, 0, 16384), (NAME, 16385, 0, 1)])
+def test_imports_that_cannot_be(damage: tuple[bytes, int, int, int]) -> None:
+    name, *numbers = damage
+    with pytest.raises(RdbError, match="import of slots"):
+        RdbReader().feed(b"VALKEY080\xf3" + encode_string(name, False) + b"".join(map(encode_length, numbers)))
