@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cluster import (
     claims,
+    clock,
     elections,
     epochs,
     health,
@@ -147,6 +148,8 @@ class Cluster(Core):
     def step(self, event: Event, now_ms: int) -> list[Effect]:
         """Take in one event of the bus."""
         is_tick = isinstance(event, Tick)
+        if is_tick and now_ms < self.gossip.ticked_ms:
+            clock.set_back(self, now_ms)
         if is_tick and self._tells_role:
             self._tells_role = False
             if self.myself.primary is not None:

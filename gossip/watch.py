@@ -88,6 +88,17 @@ def awake(gossip: Gossip, now_ms: int) -> None:
         member.proof_ms = min(member.proof_ms, now_ms - 1)
         if member.link is not None:
             member.link.pings = [min(sent_ms, now_ms - 1) for sent_ms in member.link.pings]
+        member.created_ms = min(member.created_ms, now_ms)
+        member.fail_since_ms = min(member.fail_since_ms, now_ms)
+        member.offset_ms = min(member.offset_ms, now_ms)
+        member.epoch_ms = min(member.epoch_ms, now_ms)
+        for reporter, at_ms in member.reports.items():
+            member.reports[reporter] = min(at_ms, now_ms)
+    for link in gossip.links.values():
+        link.created_ms = min(link.created_ms, now_ms)
+        link.heard_ms = min(link.heard_ms, now_ms)
+    for claim in gossip.moves.values():
+        claim.since_ms = min(claim.since_ms, now_ms)
 
 
 def ping_period_ms(gossip: Gossip) -> int:
