@@ -39,6 +39,8 @@ from node.stats import Stats
 from node.transactions import Watches
 from node.transit import Shipment, Transit
 
+_EXPORTING = int(Unusual.EXPORTING)
+
 FIELDS_PER_TURN = 10_000
 """How many fields of hashes one loop turn expires: some ten milliseconds."""
 
@@ -347,7 +349,7 @@ class Node:
     @property
     def propagates(self) -> bool:
         """Whether anybody wants to hear of changes: replicas, files."""
-        return self.replication.feeding or self.migrations.exporting
+        return self.replication.feeding or self.unusual & _EXPORTING != 0
 
     def propagate(self, database: Database, args: Args) -> None:
         """Append a command to the replication stream, and to those of slots that are on their way elsewhere."""

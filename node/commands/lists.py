@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from node.arguments import Options, integer, integer_between, positive_integer
 from node.context import Context
-from node.errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
+from node.errors import NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, CommandError, wrong_arity
 from node.numbers import LONG_MAX, parse_int
 from node.registry import (
     KEY_ACCESS_DELETE,
@@ -56,10 +56,8 @@ def key_count(args: Args, at: int) -> int:
 def _push(ctx: Context, args: Args, head: bool, make: bool = True) -> int:
     """Add args[2:] to the list at args[1], made when there is none and `make` says so. Returns its length."""
     key = args[1]
-    found = ctx.write(key)
-    if found.__class__ is not List:
-        if found is not None:
-            raise CommandError(WRONG_TYPE)
+    found = ctx.write_as(key, List)
+    if found is None:
         if not make:
             return 0
         found = List()
@@ -69,8 +67,7 @@ def _push(ctx: Context, args: Args, head: bool, make: bool = True) -> int:
     ctx.dirty += len(values)
     if ctx.observers:
         ctx.node.observe(ctx.database, _EVENTS_OF_PUSH[head], key)
-    count: int = found.count
-    return count
+    return found.count
 
 
 def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) -> None:
@@ -78,7 +75,7 @@ def taken_from(ctx: Context, key: bytes, found: List, head: bool, count: int) ->
     ctx.dirty += count
     if ctx.observers:
         ctx.node.observe(ctx.database, _EVENTS_OF_POP[head], key)
-    if not found.count or found.fill is not None:
+    if not found.count or (found.fill is not None and len(found.blocks) == 1):
         _removed_from(ctx, key, found)
 
 

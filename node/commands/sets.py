@@ -226,7 +226,8 @@ def spop(ctx: Context, args: Args) -> Reply:
     ctx.modified("spop", key)
     if node.propagates:
         ctx.propagate(b"SREM", key, member)
-    _emptied(ctx, key, found)
+    if len(found.store) < 2:  # Only then it can be empty, in any form.
+        _emptied(ctx, key, found)
     return member
 
 

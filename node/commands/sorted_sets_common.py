@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from node.arguments import Options
 from node.context import Context
-from node.errors import NOT_A_FLOAT, SYNTAX, WRONG_TYPE, CommandError
+from node.errors import NOT_A_FLOAT, SYNTAX, CommandError
 from node.numbers import parse_double, parse_int
 from node.registry import Args, KeySpec
 from node.resp import Scored
@@ -87,14 +87,10 @@ def _lex_bound(text: bytes) -> LexBound:
 
 def opened(ctx: Context, key: bytes) -> ZSet | None:
     """The sorted set at `key` to change; None when there is none. CommandError for another type."""
-    found = ctx.write(key)
-    if type(found) is ZSet:
-        if found.skiplist is None:
-            found.settle(ctx.node.config)
-        return found
-    if found is not None:
-        raise CommandError(WRONG_TYPE)
-    return None
+    found = ctx.write_as(key, ZSet)
+    if found is not None and found.skiplist is None:
+        found.settle(ctx.node.config)
+    return found
 
 
 def emptied(ctx: Context, key: bytes, found: ZSet) -> None:

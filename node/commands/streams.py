@@ -17,7 +17,7 @@ from node.commands.streams_common import (
     tell_deletion,
     tell_release,
 )
-from node.errors import NO_SUCH_KEY, SYNTAX, WRONG_TYPE, CommandError, wrong_arity
+from node.errors import NO_SUCH_KEY, SYNTAX, CommandError, wrong_arity
 from node.numbers import parse_int
 from node.registry import KEY_DELETE, KEY_LOOK, KEY_READ, KEY_UPDATE, Args, Flag, Group, KeySpec
 from node.resp import NULL_ARRAY, OK, Reply
@@ -202,31 +202,28 @@ def _strategy(found: _Options, args: Args, at: int, word: bytes) -> int:
 )
 def xadd(ctx: Context, args: Args) -> Reply:
     key = args[1]
-    if args[2] == b"*":
-        options = None
-    elif len(args) <= 5 or args[5] != b"*" or (options := _usual_options(args[2], args[3], args[4])) is None:
-        options = _options(ctx, args, True)
-    at = 2 if options is None else options.at
+    options, at = None, 2
+    if args[2] != b"*":
+        if len(args) <= 5 or args[5] != b"*" or (options := _usual_options(args[2], args[3], args[4])) is None:
+            options = _options(ctx, args, True)
+        at = options.at
     size = len(args) - at
-    if size < 3 or not size & 1:
-        raise wrong_arity("xadd")
-    if options is not None and options.number == 0 and not options.any_sequence:
-        raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
-    found = ctx.write(key)
-    if found is None:
-        if options is not None and not options.make:
-            return None
-        stream = Stream()
-    elif found.__class__ is Stream:
-        stream = found
-    else:
-        raise CommandError(WRONG_TYPE)
     if size == 3:  # One field is the usual case, and slices cost.
-        fields, values = [args[-2]], [args[-1]]
-        size = len(args[-2]) + len(args[-1])
+        field, value = args[-2:]
+        fields, values = [field], [value]
+        size = len(field) + len(value)
+    elif size < 3 or not size & 1:
+        raise wrong_arity("xadd")
     else:
         fields, values = args[at + 1 :: 2], args[at + 2 :: 2]
         size = sum(map(len, fields)) + sum(map(len, values))
+    if options is not None and options.number == 0 and not options.any_sequence:
+        raise CommandError("ERR The ID specified in XADD must be greater than 0-0")
+    stream = found = ctx.write_as(key, Stream)
+    if stream is None:
+        if options is not None and not options.make:
+            return None
+        stream = Stream()
     if size > NODE_BYTES_MAX:
         raise CommandError("ERR Elements are too large to be stored")
     if (options is None or options.number is None) and stream.last_id < ID_MAX:

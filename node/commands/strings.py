@@ -289,14 +289,15 @@ def mset(ctx: Context, args: Args) -> Reply:
 
 
 def _set_all(ctx: Context, args: Args) -> None:
-    values = [text if text > ABOVE_DIGITS else compact(text) for text in args[2::2]]
     if ctx.observers or ctx.database.walkers or ctx.expires:
-        for key, value in zip(args[1::2], values, strict=True):
-            ctx.set(key, value)
+        for key, text in zip(args[1::2], args[2::2], strict=True):
+            ctx.set(key, compact(text))
             ctx.modified("set", key)
     else:  # Nobody wants to know.
-        ctx.keys.update(zip(args[1::2], values, strict=True))
-        ctx.dirty += len(values)
+        keys = ctx.keys
+        for key, text in zip(args[1::2], args[2::2], strict=True):
+            keys[key] = text if text > ABOVE_DIGITS else compact(text)
+        ctx.dirty += len(args) // 2
 
 
 @group.command(

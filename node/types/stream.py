@@ -156,19 +156,23 @@ class Stream:
         """The id that XADD * gives at this time, also as text. Not to be asked once last_id is the highest id."""
         ms, first, text = self._stamp
         number = self.last_id + 1
-        if ms != now_ms or number < first:
+        if ms != now_ms:
             first = now_ms << MS_SHIFT
-            if first >= number:
-                text = b"%d-" % now_ms
-                number = first
-                self._stamp = now_ms, first, text
+            if first < number:
+                return number, format_id(number)
+            text = b"%d-" % now_ms
+            self._stamp = now_ms, first, text
+            number = first
         sequence = number - first
-        return number, text + _SEQUENCES[sequence] if 0 <= sequence < _SEQUENCES_MAX and text else format_id(number)
+        if sequence < 0:  # XSETID went back
+            number, sequence = first, 0
+        return number, text + _SEQUENCES[sequence] if sequence < _SEQUENCES_MAX else format_id(number)
 
     def append(self, number: int, fields: list[bytes], values: list[bytes], size: int, limits: StreamLimits) -> None:
         """Add an entry. Its id must be above last_id; size: bytes of fields and values, at most NODE_BYTES_MAX."""
-        if self._nodes:
-            node = self._nodes[-1]
+        nodes = self._nodes
+        if nodes:
+            node = nodes[-1]
             most = limits.stream_node_max_entries
             if (most and len(node.offsets) >= most) or (
                 len(node.body) + len(node.head) + size + _COUNTERS_MAX >= limits.stream_node_max_bytes
@@ -180,8 +184,8 @@ class Stream:
         node.append(number, fields, values)
         self.entries_added += 1
         self.last_id = number
-        self.length += 1
-        if self.length == 1:
+        self.length = length = self.length + 1
+        if length == 1:
             self.first_id = number
 
     def _begin(self, node: Node) -> Node:

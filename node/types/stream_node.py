@@ -83,12 +83,12 @@ class Node:
     or not, starts in `body`.
     """
 
-    __slots__ = ("body", "count", "deleted", "fields", "first", "head", "next_ms", "offsets", "shown", "start")
+    __slots__ = ("_near", "body", "count", "deleted", "fields", "first", "head", "offsets", "shown", "start")
 
     def __init__(self, first: int, fields: list[bytes], head: bytes = b"") -> None:
         self.first = first
-        self.next_ms = (first | SEQUENCE_MASK) + 1
-        """The first id of the millisecond after that of `first`."""
+        self._near = min(len(_HEADS), SEQUENCE_MASK + 1 - (first & SEQUENCE_MASK))
+        """An id that is less than this beyond `first` has its millisecond, and a head in the table."""
         self.fields = fields
         self.head = head or b"%b%b\x00\x01" % (int_entry(len(fields)), b"".join(map(text_entry, fields)))
         self.count = 0
@@ -126,8 +126,11 @@ class Node:
         """Add an entry behind all others."""
         body = self.body
         self.offsets.append(len(body))
+        self.count += 1
+        if self.shown is not None:
+            self.shown.append(None)
         place = number - self.first
-        if 0 <= place < 128 and number < self.next_ms:
+        if 0 <= place < self._near:
             head = _HEADS[place]
         else:
             first = self.first
@@ -140,9 +143,12 @@ class Node:
         if fields == self.fields:
             if len(values) == 1:
                 value = values[0]
-                if len(value) < SHORT_MAX and value > _NUMBERS:
-                    size = len(value)
-                    body += head + SHORT_HEADS[size] + value + _SHORT_TAILS[size]
+                size = len(value)
+                if size < SHORT_MAX and value > _NUMBERS:
+                    body += head
+                    body += SHORT_HEADS[size]
+                    body += value
+                    body += _SHORT_TAILS[size]
                 else:
                     body += head + text_entry(value) + b"\x04\x01"
             else:
@@ -153,9 +159,6 @@ class Node:
                 parts += (text_entry(field), text_entry(value))
             parts.append(int_entry(len(fields) * 2 + 4))
             body += b"".join(parts)
-        self.count += 1
-        if self.shown is not None:
-            self.shown.append(None)
 
     def mark_deleted(self, index: int) -> None:
         """Mark a valid entry as deleted; its bytes stay until the node goes."""
