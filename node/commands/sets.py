@@ -224,7 +224,7 @@ def spop(ctx: Context, args: Args) -> Reply:
     node = ctx.node
     member = found.take(node.random, node.config)
     ctx.modified("spop", key)
-    if node.propagates:
+    if node.replication.feeding or node.unusual:  # Somebody may want to hear of it.
         ctx.propagate(b"SREM", key, member)
     if len(found.store) < 2:  # Only then it can be empty, in any form.
         _emptied(ctx, key, found)

@@ -240,7 +240,7 @@ def xadd(ctx: Context, args: Args) -> Reply:
         node.observe(ctx.database, "xadd", key)
     if options is not None and options.strategy and options.trim(ctx, stream) and ctx.observers:
         node.observe(ctx.database, "xtrim", key)
-    if node.propagates:
+    if node.replication.feeding or node.unusual:  # Somebody may want to hear of it.
         if options is None:
             ctx.propagate(args[0], key, text, *args[3:])
         else:
