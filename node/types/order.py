@@ -34,12 +34,15 @@ class Order:
     def __init__(self, scores: dict[bytes, float]) -> None:
         """O(n) for scores that come in order or, as in a file, from the highest down; else O(n log n)."""
         members, values = _in_order(scores)
-        self.size = len(members)
-        starts = range(0, self.size, LOAD) or (0,)
-        self._scores = [values[at : at + LOAD] for at in starts]
-        self._members = [members[at : at + LOAD] for at in starts]
-        self._last_scores = array("d", [block[-1] for block in self._scores if block])
-        self._last_members = [block[-1] for block in self._members if block]
+        starts = range(0, len(members), LOAD) or (0,)
+        self.fill([members[at : at + LOAD] for at in starts], [values[at : at + LOAD] for at in starts])
+
+    def fill(self, members: list[list[bytes]], scores: list[array[float]]) -> None:
+        """Be these blocks, of which only the only one may be empty."""
+        self.size = sum(map(len, members))
+        self._scores, self._members = scores, members
+        self._last_scores = array("d", [block[-1] for block in scores if block])
+        self._last_members = [block[-1] for block in members if block]
         self._tree: list[int] | None = None
 
     def copy(self) -> Order:
@@ -305,6 +308,57 @@ class Order:
                 rank -= tree[further - 1]
             step >>= 1
         return at, rank
+
+
+class Descent:
+    """The order of a sorted set that is being read, made block by block as its members come: none is left for the end.
+
+    They come from the highest down, as they stand in files. From the first block on that does not, they are put in one
+    by one.
+    """
+
+    __slots__ = ("_members", "_order", "_values", "taken")
+
+    def __init__(self) -> None:
+        self.taken = 0
+        """How many members it has."""
+        self._members: list[list[bytes]] = []
+        self._values: list[array[float]] = []
+        self._order: Order | None = None
+
+    def take(self, scores: dict[bytes, float]) -> None:
+        """Take the members that came to `scores` since the last call."""
+        count = len(scores) - self.taken
+        if not count:
+            return
+        self.taken = len(scores)
+        members = list(islice(reversed(scores), count))
+        values = array("d", islice(reversed(scores.values()), count))
+        if self._order is None and not self._goes_on(members, values, scores):
+            self._order = self._made()
+        if self._order is None:
+            self._members.append(members)
+            self._values.append(values)
+        else:
+            for score, member in zip(values, members, strict=True):
+                self._order.add(score, member)
+
+    def _goes_on(self, members: list[bytes], values: array[float], scores: dict[bytes, float]) -> bool:
+        """Whether these are a block that stands before all others. Equal scores within it are put in order."""
+        if not all(map(le, values, islice(values, 1, None))):
+            return False
+        _order_equals(members, values, scores.__getitem__)
+        return not self._members or (values[-1], members[-1]) < (self._values[-1][0], self._members[-1][0])
+
+    def _made(self) -> Order:
+        order = Order({})
+        if self._members:
+            order.fill(self._members[::-1], self._values[::-1])
+        return order
+
+    def ended(self) -> Order:
+        """All were taken."""
+        return self._order or self._made()
 
 
 def _in_order(scores: dict[bytes, float]) -> tuple[list[bytes], array[float]]:

@@ -5,7 +5,7 @@ order with a zero byte before, between and behind them, all in one bytes object 
 times that). Looking for a member is one search at the speed of C. A listpack that has a member with a zero byte, and
 whatever is bigger, is a dict that finds scores and an `Order` that knows ranks.
 
-The order of a small dict is made when somebody first asks for it. Beyond `_ORDERED_ABOVE` it is there always: a set that
+The order of a small dict is made when somebody first asks for it. Beyond `ORDERED_ABOVE` it is there always: a set that
 grew has it in time, one that was loaded or stored whole gets it then, where Redis too pays for it. So no request pays for
 what another one put in.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from gossip.ids import RandomSource
 from node.types.order import Order
 
-_ORDERED_ABOVE = 1024
+ORDERED_ABOVE = 1024
 _DRAWN_FROM_A_LIST_UP_TO = 128
 _PACKED_MEMBERS_MAX = 256
 _PACKED_BYTES_MAX = 16 * 1024
@@ -105,9 +105,10 @@ class ZSet:
         self.skiplist: bool | None = False
 
     @classmethod
-    def loaded(cls, scores: dict[bytes, float], *, listpack: bool) -> ZSet:
-        """A sorted set as it comes from a file; what it becomes is to be decided. It keeps the dict."""
+    def loaded(cls, scores: dict[bytes, float], *, listpack: bool, order: Order | None = None) -> ZSet:
+        """A sorted set as it comes from a file; what it becomes is to be decided. It keeps the dict, and the order."""
         made = cls()
+        made._order = order
         if listpack:
             made._hold(scores)
         else:
@@ -137,7 +138,7 @@ class ZSet:
     def _unpack(self, scores: dict[bytes, float]) -> None:
         """Be a dict of these members."""
         self._packed, self._scores = None, scores
-        if len(scores) > _ORDERED_ABOVE and self._order is None:
+        if len(scores) > ORDERED_ABOVE and self._order is None:
             self._order = Order(scores)
 
     def __len__(self) -> int:
@@ -268,7 +269,7 @@ class ZSet:
             return None
         scores[member] = score
         if order is None:
-            if len(scores) > _ORDERED_ABOVE:
+            if len(scores) > ORDERED_ABOVE:
                 self._order = Order(scores)
         else:
             if before is not None:
@@ -299,7 +300,7 @@ class ZSet:
         scores[member] = score
         order = self._order
         if order is None:
-            if len(scores) > _ORDERED_ABOVE:
+            if len(scores) > ORDERED_ABOVE:
                 self._order = Order(scores)
             return
         if before is not None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.types import order as order_module
-from node.types.order import Order
+from node.types.order import Descent, Order
 from node.types.zset import LexBound, LexRange, ScoreRange, ZSet
 
 
@@ -261,3 +261,40 @@ def test_one_that_comes_whole_has_its_order(arrangement: str) -> None:
         assert made.ascending()[0] == [name for name in names if name != b"00007"]
         assert [twin.rank(name) for name in names] == list(range(3000))
         assert twin.ascending() == (names, [score for _, score in sorted(entries)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    entries=st.dictionaries(st.integers(0, 99).map(lambda number: b"%d" % number), scores, max_size=60),
+    arrangement=st.sampled_from(["ascending", "descending", "as it is"]),
+    disturbed=st.booleans(),
+    piece=st.integers(1, 9),
+)
+def test_an_order_made_piece_by_piece(
+    entries: dict[bytes, float], arrangement: str, disturbed: bool, piece: int
+) -> None:
+    """Whatever order members come in, it ends as the order of all; what comes from above is not put in singly."""
+    listed = list(entries.items()) if arrangement == "as it is" else [
+        (member, score) for score, member in sorted(in_order(entries), reverse=arrangement == "descending")
+    ]
+    if disturbed:
+        listed = listed[::2] + listed[1::2]
+    descent, arrived = Descent(), dict[bytes, float]()
+    for at, (member, score) in enumerate(listed):
+        arrived[member] = score
+        if at % piece == 0:
+            descent.take(arrived)
+    descent.take(arrived)
+    singly = descent._order is not None
+    assert not (singly and arrangement == "descending" and not disturbed)
+    order = descent.ended()
+    expected = in_order(entries)
+    assert order.slice(0, order.size) == ([member for _, member in expected], [score for score, _ in expected])
+    for rank, (score, member) in enumerate(expected):
+        assert order.rank(score, member) == rank
+    for score, member in expected[::2]:
+        order.remove(score, member)
+    assert order.members(0, order.size) == [member for _, member in expected[1::2]]
+    for score, member in expected[::2]:
+        order.add(score, member)
+    assert order.members(0, order.size) == [member for _, member in expected]

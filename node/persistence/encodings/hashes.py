@@ -35,11 +35,11 @@ _PIECE_BYTES = 32 * 1024
 class _Table:
     """A hash table half read: how many pairs it has, and those that arrived."""
 
-    __slots__ = ("base_ms", "by_field", "count", "fields")
+    __slots__ = ("base_ms", "count", "deadlines", "fields")
 
     def __init__(self, count: int, base_ms: int = 0) -> None:
         self.base_ms = base_ms
-        self.by_field: dict[bytes, int] = {}
+        self.deadlines = FieldDeadlines({})
         self.count = count
         self.fields: dict[bytes, bytes] = {}
 
@@ -64,11 +64,11 @@ def load_table(cursor: Cursor) -> Hash:
     return Hash(fields)
 
 
-def _made(fields: dict[bytes, bytes], by_field: dict[bytes, int]) -> Hash:
-    """A hash of which these fields expire, at these times in unix ms."""
-    made = Hash(fields)
-    if by_field:
-        made.deadlines = FieldDeadlines(by_field)
+def _made(table: _Table) -> Hash:
+    """The hash when all of it has arrived."""
+    made = Hash(table.fields)
+    if table.deadlines.by_field:
+        made.deadlines = table.deadlines
     return made
 
 
@@ -99,7 +99,7 @@ def load_expiring_table(cursor: Cursor) -> Hash:
         value = cursor.string()
         _take(table, name, value, table.base_ms + offset_ms - 1 if offset_ms else None)
         cursor.commit()
-    return _made(table.fields, table.by_field)
+    return _made(table)
 
 
 def load_valkey_table(cursor: Cursor) -> Hash:
@@ -116,14 +116,14 @@ def load_valkey_table(cursor: Cursor) -> Hash:
         deadline_ms = _deadline(cursor)
         _take(table, name, value, None if deadline_ms == _NEVER else deadline_ms)
         cursor.commit()
-    return _made(table.fields, table.by_field)
+    return _made(table)
 
 
 def _take(table: _Table, name: bytes, value: bytes, deadline_ms: int | None) -> None:
     if name in table.fields:
         raise RdbError("a hash has the same field twice")
     if deadline_ms is not None:
-        table.by_field[name] = _checked_ms(deadline_ms)
+        table.deadlines.set(name, _checked_ms(deadline_ms))
     table.fields[name] = value
 
 
@@ -146,7 +146,7 @@ def load_listpack_ex_old(cursor: Cursor) -> Hash:
         if deadline_ms is None or deadline_ms < 0:
             raise RdbError("a field's deadline is not a time")
         _take(table, name, value, deadline_ms or None)
-    return _made(table.fields, table.by_field)
+    return _made(table)
 
 
 def _packed_loader(decode: Callable[[bytes], list[bytes]]) -> Loader:
@@ -176,7 +176,7 @@ def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
     if options.version == RDB_VERSION_VALKEY:
         yield from _valkey_pieces(fields, by_field, options.compress)
         return
-    first_ms = min(by_field.values())
+    first_ms = value.deadlines.next_ms() or 0
     head = first_ms.to_bytes(8, "little")
     if not value.table and fits_listpack(fields, options.limits):
         ordered = sorted(fields, key=lambda field: by_field.get(field, _NEVER))

@@ -13,7 +13,7 @@ from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
 from node.types.blocks import LISTPACK_OVERHEAD, PLAIN, Block, entry_size
-from node.types.list import List
+from node.types.list import OPEN, List
 
 TAG_LIST = 1
 TAG_LIST_ZIPLIST = 10
@@ -45,6 +45,13 @@ def _begun(cursor: Cursor) -> _HalfRead:
     return half
 
 
+def _add(nodes: list[Block], node: Block) -> None:
+    """Take in a node. One that is near no end is sealed now: to seal all when the last has come would take long."""
+    nodes.append(node)
+    if len(nodes) > 2 * OPEN:
+        nodes[-1 - OPEN].seal()
+
+
 def _finished(nodes: list[Block]) -> List:
     if not nodes:
         raise EmptyValue("a list without elements")
@@ -58,7 +65,7 @@ def load_elements(cursor: Cursor) -> List:
     while half.left:
         element = cursor.string()
         if not nodes or not nodes[-1].has_room(element, _USUAL_FILL):
-            nodes.append(Block(size=LISTPACK_OVERHEAD))
+            _add(nodes, Block(size=LISTPACK_OVERHEAD))
         nodes[-1].opened().append(element)
         nodes[-1].size += entry_size(element)
         half.left -= 1
@@ -80,7 +87,7 @@ def _nodes_loader(read: Callable[[Cursor], Block | None]) -> Loader:
         while half.left:
             node = read(cursor)
             if node is not None:
-                half.nodes.append(node)
+                _add(half.nodes, node)
             half.left -= 1
             cursor.commit()
         return _finished(half.nodes)

@@ -16,7 +16,8 @@ from node.persistence.encodings.base import Encoding, Loader
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
-from node.types.zset import ZSet
+from node.types.order import LOAD, Descent
+from node.types.zset import ORDERED_ABOVE, ZSet
 
 TAG_ZSET = 3
 TAG_ZSET_BINARY = 5
@@ -29,13 +30,14 @@ _PIECE_MEMBERS = 512
 
 
 class _HalfRead:
-    """How many members a sorted set has, and those that arrived."""
+    """How many members a sorted set has, those that arrived, and of a big one their order."""
 
-    __slots__ = ("count", "scores")
+    __slots__ = ("count", "order", "scores")
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.scores: dict[bytes, float] = {}
+        self.order = Descent() if count > ORDERED_ABOVE else None
 
 
 def _binary_score(cursor: Cursor) -> float:
@@ -66,20 +68,37 @@ def _member_loader(read_score: Callable[[Cursor], float]) -> Loader:
             if half.count == 0:
                 raise EmptyValue("a sorted set without members")
             cursor.commit()
-        scores = half.scores
-        string = cursor.string
-        for _ in range(len(scores), half.count):
-            member = string()
-            score = read_score(cursor)
-            if member in scores:
-                raise RdbError("a sorted set has the same member twice")
-            if score != score:
-                raise RdbError("a sorted set has a score that is no number")
-            scores[member] = score
-            cursor.mark = cursor.pos
-        return ZSet.loaded(scores, listpack=False)
+        scores, order = half.scores, half.order
+        while (start := len(scores)) < half.count:
+            if order is None:
+                stop = half.count
+            else:
+                if start - order.taken >= LOAD:
+                    order.take(scores)
+                stop = min(half.count, order.taken + LOAD)
+            _read_members(cursor, scores, stop, read_score)
+        if order is None:
+            return ZSet.loaded(scores, listpack=False)
+        order.take(scores)
+        return ZSet.loaded(scores, listpack=False, order=order.ended())
 
     return load
+
+
+def _read_members(
+    cursor: Cursor, scores: dict[bytes, float], stop: int, read_score: Callable[[Cursor], float]
+) -> None:
+    """Read members and their scores until there are `stop` of them."""
+    string = cursor.string
+    for _ in range(len(scores), stop):
+        member = string()
+        score = read_score(cursor)
+        if member in scores:
+            raise RdbError("a sorted set has the same member twice")
+        if score != score:
+            raise RdbError("a sorted set has a score that is no number")
+        scores[member] = score
+        cursor.mark = cursor.pos
 
 
 def _packed_loader(decode: Callable[[bytes], list[bytes]]) -> Loader:
