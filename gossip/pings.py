@@ -52,7 +52,7 @@ def choose_gossip(
             chosen.append(member)
             available -= 1
     if suspects:
-        chosen += [one for one in members if one.flags & (PFAIL | _UNSPOKEN) == PFAIL and one is not receiver]
+        chosen += [one for one in members if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
     return tuple([gossip_entry(member) for member in chosen])
 
 

@@ -42,10 +42,17 @@ def tick(gossip: Gossip, now_ms: int) -> None:
     overdue: list[Member] = []
     for member in gossip.members.everyone:
         flags = member.flags
-        if flags & (MYSELF | NOADDR):
+        if flags & MYSELF:
             continue
         if flags & PFAIL:
             suspects += 1
+        if flags & NOADDR:
+            # Another node answers where it was. Redis never fails such a member, and its replicas wait for ever.
+            member.ping_sent_ms = member.ping_sent_ms or now_ms
+            if not flags & HANDSHAKE and _unanswered(gossip, member, now_ms):
+                suspects += 1
+                new_suspects.append(member)
+            continue
         link = member.link
         if flags & HANDSHAKE:
             if now_ms - member.created_ms > handshake.lifetime_ms(timeout_ms):
@@ -80,12 +87,16 @@ def tick(gossip: Gossip, now_ms: int) -> None:
 def awake(gossip: Gossip, now_ms: int) -> None:
     """This node has slept, or its clock has been set: no time may lie ahead, and silence counts from now on."""
     gossip.ticked_ms = now_ms
+    timeout_ms = gossip.timeout_ms
     for member in gossip.members.everyone:
         if member.ping_sent_ms:
             member.ping_sent_ms = now_ms
         member.pong_received_ms = min(member.pong_received_ms, now_ms)
         member.data_received_ms = min(member.data_received_ms, now_ms)
         member.proof_ms = min(member.proof_ms, now_ms - 1)
+        if member.leased_ms:
+            member.leased_ms = now_ms
+        member.no_lease_until_ms = min(member.no_lease_until_ms, now_ms + timeout_ms)
         if member.link is not None:
             member.link.pings = [min(sent_ms, now_ms - 1) for sent_ms in member.link.pings]
         member.created_ms = min(member.created_ms, now_ms)
