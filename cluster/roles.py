@@ -23,6 +23,22 @@ def hear(core: Core, sender: Member, header: Header) -> None:
         if primary.shard_id is not None:
             set_shard(sender, primary.shard_id)
         core.out.changed(state=False)
+    _follow_successor(core, sender)
+
+
+def _follow_successor(core: Core, sender: Member) -> None:
+    """This node's primary is a replica now: whom it follows is to be followed.
+
+    This may be the first that this node hears of a failover, slots and all: the successor's own claim is no news then.
+    """
+    successor = sender.primary
+    if core.myself.primary is not sender or successor is None or successor is core.myself:
+        return
+    if successor.is_primary and successor.slot_count:
+        core.out.log(
+            Level.NOTICE, f"I'm a sub-replica! Reconfiguring myself as a replica of grandmaster {successor.called}"
+        )
+        replicate(core, successor)
 
 
 def _became_replica(core: Core, sender: Member, primary: Member | None, header: Header) -> None:
