@@ -43,7 +43,7 @@ def leave(entry: Host, access: Access, node: str, *, evacuate: bool, yes: bool, 
         if owned:
             jobs.check_sound(running)
         for one in running.picture.replicas(member.id):
-            primary = membership.choose_primary(running.picture, besides=member.id)
+            primary = membership.next_primary(running.picture, member)
             show.say(f"{one.name}, its replica, follows {primary.name} then, unless that has more replicas by then.")
         show.say(f"{member.name} {member.id[:8]} leaves the cluster and is reset.")
         if owned:

@@ -40,6 +40,12 @@ def choose_primary(picture: Picture, besides: NodeId | None = None) -> Member:
     return min(candidates, key=lambda one: (len(picture.replicas(one.id)), one.host.name, one.host.port))
 
 
+def next_primary(picture: Picture, leaving: Member) -> Member:
+    """Whom the replicas of a node that leaves follow: its own primary if it has become a replica itself. AdminError."""
+    primary = picture.members.get(leaving.seen.primary) if leaving.seen.primary else None
+    return primary if primary is not None and primary.reachable else choose_primary(picture, besides=leaving.id)
+
+
 def add(cluster: Cluster, member: Member, primary: Member | None) -> None:
     """Let the node join, as a replica of `primary` if there is one. Returns when all know it. AdminError."""
     link = cluster.link_to(member.host)
@@ -105,7 +111,7 @@ def remove(cluster: Cluster, member: Member) -> list[str]:
         )
     for replica in cluster.picture.replicas(member.id):
         if replica.reachable:
-            primary = choose_primary(cluster.picture, besides=member.id)
+            primary = next_primary(cluster.picture, member)
             follow(cluster, replica.id, primary)
             told.append(f"{replica.name} follows {primary.name} now.")
     forget(cluster, member.id)

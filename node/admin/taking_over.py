@@ -26,6 +26,7 @@ def take_over(entry: Host, access: Access, node: str, *, yes: bool, dry_run: boo
             show.say(f"{member.name} is a primary already.")
             return
         old = _primary_in_sync(running.picture, member)
+        siblings = {one.id for one in running.picture.replicas(old.id)} - {member.id}
         show.say(f"{member.name} takes the place of {old.name}: {shown_slots(running.picture.slots.get(old.id, []))}.")
         if not go_on(yes, dry_run):
             return
@@ -35,7 +36,8 @@ def take_over(entry: Host, access: Access, node: str, *, yes: bool, dry_run: boo
                 break
         else:
             raise AdminError(f"{member.name} asked {_ATTEMPTS} times and was not elected: its log says why")
-        running.wait(lambda picture: _followed(picture, member.id, old.id), f"that all others follow {member.name}")
+        others = {old.id, *siblings}
+        running.wait(lambda picture: _followed(picture, member.id, others), f"that all others follow {member.name}")
         show.say(f"Done: {member.name} is the primary, and {old.name} its replica.")
 
 
@@ -46,7 +48,7 @@ def _primary_in_sync(picture: Picture, replica: Member) -> Member:
     if primary is None or not primary.reachable:
         raise AdminError(f"the primary of {replica.name} does not answer: an election is up to the nodes themselves")
     if replica.link != "up":
-        raise AdminError(f"{replica.name} is not in sync with {primary.name} (link {replica.link or 'unknown'}): wait for it")
+        raise AdminError(f"{replica.name} is not in sync with {primary.name} ({replica.link or 'unknown'}): wait for it")
     return primary
 
 
@@ -59,7 +61,7 @@ def _has_become_primary(cluster: Cluster, node: NodeId) -> bool:
     return False
 
 
-def _followed(picture: Picture, node: NodeId, old: NodeId) -> bool:
-    """Whether everyone knows the new owner, and the old one and its other replicas follow it."""
-    replicas = [one for one in picture.replicas(node) if one.reachable]
-    return agreed(picture) and old in {one.id for one in replicas} and all(one.link == "up" for one in replicas)
+def _followed(picture: Picture, node: NodeId, others: set[NodeId]) -> bool:
+    """Whether everyone knows the new owner, and the old one and its other replicas, where they answer, follow it."""
+    in_sync = {one.id for one in picture.replicas(node) if one.link == "up"}
+    return agreed(picture) and others & {one.id for one in picture.reachable} <= in_sync
