@@ -431,12 +431,13 @@ class Executor:
         if not keys:
             return -1
         first = keys[0]
-        slot = key_slot(first)
-        # Keys that are meant to be together mostly begin with the same tag: then there is nothing to compute. They all
+        # Keys that are meant to be together mostly begin with the same tag: then there is little to compute. They all
         # do if the least and the greatest of them do.
-        tag = first[: first.find(b"}") + 1] if first[:1] == b"{" else b""
-        if len(tag) > 2 and min(keys).startswith(tag) and max(keys).startswith(tag):
-            return slot
+        if first.startswith(b"{") and (end := first.find(b"}")) > 1:
+            tag = first[: end + 1]
+            if min(keys).startswith(tag) and max(keys).startswith(tag):
+                return crc_hqx(first[1:end], 0) & _SLOT_MASK
+        slot = key_slot(first)
         for key in keys:
             if key_slot(key) != slot:
                 command.rejected += 1
