@@ -16,6 +16,7 @@ from gossip.ids import RandomSource
 from node.types.drawing import Drawable, shuffle_front
 
 _FIELD, _VALUE, _ESCAPE = b"\xc1", b"\xc0", b"\xff"
+_FIELD_BYTE = ord(_FIELD)  # Faster to look for than bytes are.
 _ESCAPED = ((_ESCAPE, b"\xff\3"), (_FIELD, b"\xff\2"), (_VALUE, b"\xff\1"))
 _EMPTY_PACK = _FIELD
 _PACKED_FIELDS_MAX = 512
@@ -131,7 +132,7 @@ class Hash(Drawable):
         if at < 0:
             return None
         at += len(mark)
-        text: bytes = store[at : store.index(_FIELD, at)]
+        text: bytes = store[at : store.index(_FIELD_BYTE, at)]
         return text if text.isascii() else _unescaped(text)
 
     def flat(self) -> list[bytes]:
@@ -218,7 +219,7 @@ class Hash(Drawable):
             store = b"%b%b%b\xc1" % (store[:-1], mark, kept)
         else:
             start = at + len(mark)
-            store = b"%b%b%b" % (store[:start], kept, store[store.index(_FIELD, start) :])
+            store = store[:start] + kept + store[store.index(_FIELD_BYTE, start) :]
         self.store = store
         entries_max = limits.hash_max_listpack_entries
         if len(store) > 2 * min(entries_max, _PACKED_FIELDS_MAX):  # so many may be in there: two marks are one
