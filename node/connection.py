@@ -129,6 +129,8 @@ class Connection(asyncio.Protocol):
         self.client.send = _dropped
         self._kept_requests.clear()
         self._held.clear()
+        if self._late:
+            self._late.clear()
 
     def pause_writing(self) -> None:
         self._congested = True
@@ -228,13 +230,17 @@ class Connection(asyncio.Protocol):
         self._transport.pause_reading()
         return True
 
-    def _must_not_leave(self, data: bytes) -> bool:
-        """The lease ended while requests were run: keep their replies, or end the connection without them."""
+    def _must_not_leave(self, data: bytes, *, first: bool = False) -> bool:
+        """The lease ended while requests were run: keep their replies, or end the connection without them. first: they
+        stand before all that is held."""
         guard = self._guard
         assert guard is not None
         verdict = Verdict.GO_ON if self.client.is_replica else guard.ask(self, done=True)
         if verdict is Verdict.WAIT:
-            self._held.append(data)
+            if first:
+                self._held.appendleft(data)
+            else:
+                self._held.append(data)
             self._stopped = True
             self._transport.pause_reading()
         elif verdict is Verdict.DROP:
@@ -319,13 +325,20 @@ class Connection(asyncio.Protocol):
         """The stream has been sent."""
         late, self._late = self._late, None
         if late:
-            self._send(b"".join(late))
+            data, guard, now_ns = b"".join(late), self._guard, time_ns()
+            if guard is not None and not guard.from_ns < now_ns < guard.until_ns:
+                # The node has slept since these replies were let go (SIGSTOP in the middle of a loop turn).
+                if self._must_not_leave(data, first=True):
+                    return
+            self._send(data)
         if self.client.closing and not self._held:
             self._transport.close()
 
     def _defer(self, deferred: Deferred, out: list[bytes]) -> None:
         """Keep the place of a reply that comes later, behind those that are ready."""
         if out:
+            if self._node.replication.feeding and self._node.replication.is_behind:
+                self._wait_for_stream()
             data, guard, now_ns = b"".join(out), self._guard, time_ns()
             if guard is None or guard.from_ns < now_ns < guard.until_ns or not self._must_not_leave(data):
                 self._write(data)
@@ -412,6 +425,8 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; unsent output is dropped."""
         self.client.closing = True
+        if self._late:
+            self._late.clear()
         self._congested = False
         self._transport.abort()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from node.client import Client, Unusual
 from node.connection import Connection
 from node.errors import CommandError
 from node.executor import Executor, Postponed
-from node.gate import Deferred, ReplyGate
+from node.gate import FOREVER_NS, Deferred, Guard, ReplyGate
 from node.keyspace import Database
 from node.resp import SILENCE, request
 from node.stats import Stats
@@ -42,6 +43,9 @@ class Transport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def get_write_buffer_size(self) -> int:
         return self.unread
@@ -162,7 +166,7 @@ class Server:
         self.connections: dict[int, Connection] = {}
         self.refuses = ""
         self.limit = SimpleNamespace(hard=0, soft=0, soft_seconds=0)
-        self.guard = None
+        self.guard: Guard | None = None
         self.leaving: list[Connection] = []
 
     def leave_after_stream(self, connection: Connection) -> None:
@@ -247,6 +251,52 @@ def test_half_a_request_is_not_answered(wire: Wire) -> None:
     assert wire.take() == b"$3\r\nabc\r\n"
 
 
+class Lease:
+    """A cluster that says whether clients may be served, behind a real guard."""
+
+    def __init__(self) -> None:
+        self.serves_until_ms: int | None = None
+        self.ok = True
+        self.owned = 1
+        self.slotmap = SimpleNamespace(bits=lambda node: self.owned)
+        self.myself = SimpleNamespace(id="me", is_primary=True)
+        self.again: list[Callable[[], None]] = []
+        self.guard = Guard(
+            cast(Any, self), time.time_ns, lambda: self.guard.refresh(), lambda seconds, action: self.again.append(action)
+        )
+        self.guard.refresh()
+
+    def end(self) -> None:
+        """The node slept past its lease."""
+        self.serves_until_ms = 0
+        self.guard.until_ns = 0
+
+    def decide(self, owned: int) -> None:
+        self.serves_until_ms, self.owned = None, owned
+        self.guard.refresh()
+        assert self.guard.until_ns == FOREVER_NS
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_replies_that_wait_for_the_stream_do_not_leave_after_a_sleep(replaced: bool) -> None:
+    """SIGSTOP between a write and the end of its loop turn: what was written may be lost."""
+    lease, server = Lease(), Server()
+    server.guard = lease.guard
+    wire = Wire(server)
+    wire.node.replication.feeding = wire.node.replication.is_behind = True
+    wire.send("ECHO a", "LATER x", "ECHO b")
+    lease.end()
+    server.end_turn()
+    assert wire.take() == b"" and not wire.transport.reading
+    wire.resolve("x", b"x")
+    assert wire.take() == b""
+    lease.decide(owned=0 if replaced else 1)
+    assert wire.ended() == ("aborted" if replaced else "")
+    server.end_turn()
+    assert wire.take() == (b"" if replaced else bulks("axb"))
+    assert wire.transport.reading is not replaced
+
+
 def test_a_silent_reply_writes_nothing(wire: Wire) -> None:
     wire.send("QUIET")
     assert wire.transport.writes == []
@@ -286,6 +336,30 @@ def test_replies_leave_behind_the_stream_that_they_acknowledge(wire: Wire) -> No
     assert wire.take() == b"" and wire.server.leaving == [wire.connection]
     wire.server.end_turn()
     assert wire.take() == bulks("abc") + b">message"
+
+
+def test_what_stands_before_a_late_reply_leaves_behind_the_stream_too(wire: Wire) -> None:
+    """SET and WAIT in one chunk."""
+    wire.node.replication.feeding = wire.node.replication.is_behind = True
+    wire.send("ECHO a", "BLOCK x", "ECHO b")
+    assert wire.take() == b""
+    wire.server.end_turn()
+    assert wire.take() == b"$1\r\na\r\n"
+    wire.resolve("x", b"x")
+    wire.server.end_turn()
+    assert wire.take() == bulks("xb")
+
+
+@pytest.mark.parametrize("how", ["aborted", "lost"])
+def test_nothing_leaves_for_a_connection_that_ended_in_the_same_turn(wire: Wire, how: str) -> None:
+    wire.node.replication.feeding = wire.node.replication.is_behind = True
+    wire.send("ECHO a")
+    if how == "aborted":
+        wire.connection.abort()
+    else:
+        wire.connection.connection_lost(None)
+    wire.server.end_turn()
+    assert wire.take() == b""
 
 
 def test_a_connection_is_closed_behind_the_stream_too(wire: Wire) -> None:
