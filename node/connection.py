@@ -326,10 +326,10 @@ class Connection(asyncio.Protocol):
         late, self._late = self._late, None
         if late:
             data, guard, now_ns = b"".join(late), self._guard, time_ns()
-            if guard is not None and not guard.from_ns < now_ns < guard.until_ns:
-                # The node has slept since these replies were let go (SIGSTOP in the middle of a loop turn).
-                if self._must_not_leave(data, first=True):
-                    return
+            # The node may have slept since these replies were let go (SIGSTOP in the middle of a loop turn).
+            asleep = guard is not None and not guard.from_ns < now_ns < guard.until_ns
+            if asleep and self._must_not_leave(data, first=True):
+                return
             self._send(data)
         if self.client.closing and not self._held:
             self._transport.close()
