@@ -138,6 +138,7 @@ class Cluster(Core):
                 ping_sent_ms=now_ms if node.ping_sent_ms else 0,
                 pong_received_ms=now_ms if node.pong_received_ms else 0,
                 fail_since_ms=now_ms if flags & FAIL else 0,
+                leased_ms=now_ms,  # Perhaps this node has answered it just before it ended.
             )
             self.gossip.members.add(member)
         member.config_epoch = node.config_epoch

@@ -1,7 +1,10 @@
 """Whether a primary that owns slots grants a replica its vote. The vote is on disk before it is told.
 
-Redis's rules (`clusterSendFailoverAuthIfNeeded`), and two of our own inside them:
+Redis's rules (`clusterSendFailoverAuthIfNeeded`), and three of our own inside them:
 
+- A primary whose PING this node has answered less than a node timeout ago may hold a lease by that (`lease.py`): nobody gets
+  a vote against it until then, though others find it failed, and from the vote on it gets no other answer for a timeout.
+  Reports of failure live for two timeouts, and of those who told them some may have heard from it since.
 - A candidate gets no vote while this node knows of another live replica of the same primary that has more of its data.
   That replica will ask itself, so the refusal ends `patience_ms` after the failure: should it never win, a cluster with
   less is better than one without an owner.
@@ -40,6 +43,8 @@ def requested(core: Core, candidate: Member, header: Header, link: Link, now_ms:
     primary = candidate.primary
     assert primary is not None, "a candidate without a primary was not refused"
     core.votes[primary.id] = Vote(candidate.id, now_ms)
+    if not header.message_flags & MessageFlag.FORCE_VOTE:
+        primary.no_lease_until_ms = now_ms + core.settings.node_timeout_ms
     core.last_vote_epoch = core.current_epoch
     core.out.changed(state=False)
     core.out.log(Level.NOTICE, f"Failover auth granted to {candidate.called} for epoch {core.current_epoch}")
@@ -63,6 +68,9 @@ def _refusal(core: Core, candidate: Member, header: Header, now_ms: int) -> str:
         return "I don't know its master"
     if not primary.failed and not forced:
         return "its master is up"
+    leased_ms = now_ms - primary.leased_ms
+    if not forced and leased_ms <= core.settings.node_timeout_ms:
+        return f"its master has had this node's answer {leased_ms} milliseconds ago"
     last = core.votes.get(primary.id)
     if last is not None and last.candidate != candidate.id:
         left_ms = last.at_ms + VOTE_TIMEOUTS * core.settings.node_timeout_ms - now_ms

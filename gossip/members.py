@@ -77,6 +77,8 @@ class Member:
     last grew at epoch_ms; proof_ms is when the latest PING was sent that it has answered. asked_ms, ask_again: a question
     is on its way, another must follow. waiting: what must wait for its word, over which link and since when. not_at: an
     address at which it was said to be, wrongly.
+    What this node has granted it: at leased_ms the last answer to a PING of its, on which it may rest a lease; before
+    no_lease_until_ms, while it owns slots, it gets no other.
     """
 
     id: NodeId
@@ -110,6 +112,8 @@ class Member:
     ask_again: bool = False
     waiting: list[tuple[Message, Link, int]] = field(default_factory=list, repr=False)
     not_at: Address | None = None
+    leased_ms: int = 0
+    no_lease_until_ms: int = 0
     place: int = -1
     """Index in the table's list."""
 

@@ -204,7 +204,7 @@ def _hear_ping(gossip: Gossip, link: Link, sender: Member | None, message: Ping,
         elif sender is not None:
             # Before the PONG: who is told of a better claim has heard of it when it is answered.
             gossip.above.claimed(sender, header, link, now_ms)
-        gossip.send_ping(link, MessageType.PONG, now_ms)
+        _answer(gossip, link, sender, now_ms)
     if sender is None:
         return
     if message.type is MessageType.PING:
@@ -218,6 +218,17 @@ def _hear_ping(gossip: Gossip, link: Link, sender: Member | None, message: Ping,
             hearsay.hear_of_health(gossip, entry, now_ms)
     if is_news(sender, header) or (gossip.suspects and _accuses(gossip, sender, message)):
         ask(gossip, sender, now_ms)
+
+
+def _answer(gossip: Gossip, link: Link, sender: Member | None, now_ms: int) -> None:
+    """A PONG, unless it would prolong the lease of a primary that this node has just voted against."""
+    if sender is not None:
+        if sender.slot_count and now_ms < sender.no_lease_until_ms:
+            return
+        # Whoever comes from elsewhere in its name is not to keep it from being replaced.
+        if link.member is sender or link.remote_ip == sender.address.ip:
+            sender.leased_ms = now_ms
+    gossip.send_ping(link, MessageType.PONG, now_ms)
 
 
 def _accuses(gossip: Gossip, sender: Member, message: Ping) -> bool:

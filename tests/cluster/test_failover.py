@@ -9,7 +9,7 @@ import pytest
 
 from cluster import elections, lease, manual_failover, voting
 from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
-from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, ResumeWrites, Send
+from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, Received, ResumeWrites, Send
 from cluster.failover import DataLink
 from cluster.machine import Cluster
 from cluster.manual_failover import Manner
@@ -21,8 +21,10 @@ from gossip.messages import (
     FailoverAuthRequest,
     Header,
     MessageFlag,
+    MessageType,
     MfStart,
     NodeFlag,
+    Ping,
 )
 from tests.cluster.machines import ME, NOW, SETTINGS, B, C, D, header, primary, replica, saved
 
@@ -61,6 +63,7 @@ def fail(cluster: Cluster, node: NodeId, since_ms: int = NOW) -> None:
     member = cluster.members[node]
     member.flags |= FAIL
     member.fail_since_ms = since_ms
+    member.leased_ms = 0
 
 
 def finish(cluster: Cluster) -> list[Effect]:
@@ -94,6 +97,36 @@ def ask(cluster: Cluster, of: NodeId, now_ms: int = NOW, new_epoch: bool = True,
 def test_a_vote_is_saved_before_it_is_told() -> None:
     granted, line = ask(voter(), D)
     assert granted and line == f"Failover auth granted to {D} () for epoch 4"
+
+
+def test_no_vote_against_a_primary_that_may_hold_a_lease_by_this_node_s_answer() -> None:
+    """Found by seed 6 of storms of partitions: reports add up to a failure that the voter itself knows nothing of."""
+    cluster = voter()
+    failed = cluster.members[B]
+    failed.leased_ms = NOW - T + 10
+    granted, line = ask(cluster, D)
+    assert not granted and line.endswith(f"its master has had this node's answer {T - 10} milliseconds ago")
+    assert ask(cluster, D, NOW + 20, message_flags=MessageFlag.FORCE_VOTE)[0], "who is asked for no lease"
+    assert not failed.no_lease_until_ms
+    assert ask(cluster, D, NOW + 20)[0]
+    link = Link(cluster.new_link(), True, NOW, failed, opened=True)
+    cluster.gossip.links[link.id] = failed.inbound = link
+
+    def is_answered(now_ms: int) -> bool:
+        ping = Ping(MessageType.PING, header(B, 2, slots=cluster.slotmap.bitmap(B)))
+        return any(isinstance(one, Send) and one.link == link.id for one in cluster.step(Received(link.id, ping), now_ms))
+
+    assert not is_answered(NOW + 30) and not is_answered(NOW + 19 + T), "it would believe that it still has a majority"
+    assert is_answered(NOW + 20 + T) and failed.leased_ms == NOW + 20 + T
+
+
+def test_who_was_answered_before_a_restart_may_hold_a_lease_by_it() -> None:
+    cluster = voter()
+    again = Cluster.from_saved(cluster.saved_state(), SETTINGS, Random(2), now_ms=NOW)
+    again.members[B].flags |= FAIL
+    finish(again)
+    assert not ask(again, D, NOW + T)[0]
+    assert ask(again, D, NOW + T + 1)[0]
 
 
 def test_one_vote_an_epoch_also_after_a_restart() -> None:

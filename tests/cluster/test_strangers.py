@@ -182,6 +182,7 @@ def test_a_vote_is_given_when_the_candidate_itself_has_taken_the_epoch() -> None
     cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
     peer, caller = Peer(cluster, D), Caller(cluster, D)
     cluster.members[B].flags |= NodeFlag.FAIL
+    cluster.members[B].leased_ms = 0
     old = header(D, 2, flags=NodeFlag.REPLICA, primary=B, slots=slots_to_bitmap(SLOTS[B]))
     peer.says(ping(old, kind=PONG))
     new = replace(old, current_epoch=4)
