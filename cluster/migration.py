@@ -189,7 +189,7 @@ class Export(Job):
                 return
             self._enter(Stage.FAILOVER_GRANTED, now_ms)
             self._asked_ms = now_ms + 2 * TAKE_MS - ASK_MS
-            self._out.append(Say(Word.FAILOVER_GRANTED))
+            self._out += [Do.GRANT, Say(Word.FAILOVER_GRANTED)]
         elif self.stage is not Stage.FAILOVER_GRANTED:
             self._give_up(Stage.FAILED, "Unexpected state machine transition", now_ms)
 

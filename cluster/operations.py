@@ -246,6 +246,15 @@ class Operations:
         self._core.out.changed()
         return self._finish(now_ms)
 
+    def grant(self, slots: Iterable[int], target: NodeId) -> None:
+        """An atomic migration of these slots is about to end: their target may claim them, even when it owns no other."""
+        self._core.slotmap.granted.update((slot, target) for slot in slots)
+
+    def revoke(self, slots: Iterable[int]) -> None:
+        """The end of what `grant` began, whatever came of it."""
+        for slot in slots:
+            self._core.slotmap.granted.pop(slot, None)
+
     def take_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
         """The end of an atomic migration: own these slots, which another has given, under a new epoch; tell everybody."""
         core = self._core

@@ -44,6 +44,7 @@ class SlotMap:
 
     migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from. On
     a replica both are its primary's, as far as that has told.
+    granted: slots that this node owns -> who may claim them now, at the end of an atomic migration.
     unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
     version: grows with every change.
     """
@@ -55,6 +56,7 @@ class SlotMap:
         self._ranges: dict[NodeId, list[SlotRange]] = {}
         self.migrating: dict[int, NodeId] = {}
         self.importing: dict[int, NodeId] = {}
+        self.granted: dict[int, NodeId] = {}
         self.unclaimed = 0
         self.assigned = 0
         self.version = 0

@@ -303,6 +303,8 @@ class Migrations:
 
     def _do_export(self, job: Export, effect: Do) -> None:
         sender = self._senders.get(job)
+        cluster = self._node.cluster
+        assert cluster is not None
         if effect is Do.SNAPSHOT and sender is not None:
             self._node.mark(Unusual.EXPORTING, True)
             sender.begin()
@@ -310,13 +312,14 @@ class Migrations:
             sender.watch_backlog()
         elif effect is Do.PAUSE:
             self.hold(job.slots, True)
+        elif effect is Do.GRANT:
+            cluster.operations.grant(job.slots, job.target)
         elif effect is Do.RESUME:
+            cluster.operations.revoke(job.slots)
             self.hold(job.slots, False)
         elif effect is Do.ASK and self.network is not None:
             self.network.ask(job)
         elif effect is Do.RECLAIM:
-            cluster = self._node.cluster
-            assert cluster is not None
             self._node.io.carry_out(cluster.operations.reclaim(self._node.now_ms))
         elif effect is Do.UNLINK and sender is not None:
             del self._senders[job]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from cluster import migration
+from cluster.machine import Cluster
 from cluster.migration import (
     ACK_MS,
     ASK_MS,
@@ -25,7 +28,10 @@ from cluster.migration import (
     Tick,
     Word,
 )
+from cluster.slots import slots_to_bitmap
 from gossip.ids import NodeId
+from gossip.messages import MessageType, NodeFlag
+from tests.cluster.machines import ME, NOW, SETTINGS, SLOTS, B, C, D, Peer, header, ping, primary, saved
 
 NAME, SOURCE, TARGET, OTHER = "f" * 40, NodeId("a" * 40), NodeId("b" * 40), NodeId("c" * 40)
 START = 1000
@@ -89,7 +95,7 @@ def test_an_export_from_its_beginning_to_its_end() -> None:
     assert step(job, migration.SnapshotSent()) == [Say(Word.SNAPSHOT_EOF)]
     assert heard(job, Word.REQUEST_PAUSE) == [Do.WATCH_BACKLOG]
     assert step(job, migration.Drained()) == [Do.PAUSE, Say(Word.PAUSED)]
-    assert heard(job, Word.REQUEST_FAILOVER, START + 3) == [Say(Word.FAILOVER_GRANTED)]
+    assert heard(job, Word.REQUEST_FAILOVER, START + 3) == [Do.GRANT, Say(Word.FAILOVER_GRANTED)]
     assert step(job, Owners(TARGET), START + 7) == [Do.UNLINK, Do.END, Do.RESUME]
     assert (job.stage, job.paused_ms, job.in_progress) == (Stage.SUCCESS, 7, False)
 
@@ -271,3 +277,28 @@ def test_the_log_names_the_job_and_every_transition() -> None:
         f"Slot migration {called} state transition: snapshotting -> cancelled",
         f"Slot migration {called} finished. State: cancelled, Message: none",
     ]
+
+
+# On the bus -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_that_owns_nothing_yet_is_believed_from_the_permission_on() -> None:
+    """Claims of newcomers to slots of an owner that is well are not believed else."""
+    state = saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), primary(C, 3), primary(D, 0))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    newcomer = Peer(cluster, D)
+    first, second = SLOTS[ME][:2]
+
+    def owners_after_claim() -> tuple[NodeId | None, NodeId | None]:
+        head = header(D, 9, current_epoch=9, slots=slots_to_bitmap([first, second]))
+        newcomer.says(ping(head, kind=MessageType.PONG))
+        return cluster.slotmap.owner_of(first), cluster.slotmap.owner_of(second)
+
+    assert owners_after_claim() == (ME, ME)
+    cluster.operations.grant([first], B)
+    assert owners_after_claim() == (ME, ME), "that was another's"
+    cluster.operations.grant([first], D)
+    cluster.operations.revoke([first])
+    assert owners_after_claim() == (ME, ME)
+    cluster.operations.grant([second], D)
+    assert owners_after_claim() == (ME, D)

@@ -186,8 +186,13 @@ class Mover:
                 self.step(job, migration.SnapshotSent())
             case Do.WATCH_BACKLOG:
                 self._watch_backlog(job)
-            case Do.PAUSE | Do.RESUME:
-                self.held = effect is Do.PAUSE
+            case Do.PAUSE:
+                self.held = True
+            case Do.GRANT:
+                self.node.cluster.operations.grant(SLOTS, job.target)
+            case Do.RESUME:
+                self.held = False
+                self.node.cluster.operations.revoke(SLOTS)
             case Do.ASK:
                 self.world.ask(self, job)
             case Do.RECLAIM:
