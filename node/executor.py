@@ -127,7 +127,8 @@ class Executor:
                         append(self._bug(client, args))
                     continue
             try:
-                self._count_changes()
+                node.dirty += context.dirty
+                context.dirty = 0
                 reply = self.execute(client, args)
                 if reply.__class__ is Deferred:
                     return reply
@@ -141,13 +142,9 @@ class Executor:
                 append(self._bug(client, args))
             if client.closing:
                 return None
-        self._count_changes()
+        node.dirty += context.dirty  # Changes of which nobody is told are counted once for all of them.
+        context.dirty = 0
         return None
-
-    def _count_changes(self) -> None:
-        """Count what usual requests changed: for those of which nobody is told, once for all of them."""
-        self._node.dirty += self._context.dirty
-        self._context.dirty = 0
 
     def _error(self, client: Client, error: CommandError) -> bytes:
         """The encoded error reply, counted; nothing for a client that wants no replies."""
