@@ -79,7 +79,9 @@ def sadd(ctx: Context, args: Args) -> Reply:
     if len(args) == 3:
         if not found.add(args[2], limits):
             return 0
-        ctx.modified("sadd", key)
+        ctx.dirty += 1
+        if ctx.observers:
+            ctx.node.observe(ctx.database, "sadd", key)
         return 1
     found.expect(len(args) - 2, limits)
     added = found.update(args[2:], limits)
@@ -223,7 +225,9 @@ def spop(ctx: Context, args: Args) -> Reply:
         return None
     node = ctx.node
     member = found.take(node.random, node.config)
-    ctx.modified("spop", key)
+    ctx.dirty += 1
+    if ctx.observers:
+        node.observe(ctx.database, "spop", key)
     if node.replication.feeding or node.unusual:  # Somebody may want to hear of it.
         ctx.propagate(b"SREM", key, member)
     if len(found.store) < 2:  # Only then it can be empty, in any form.

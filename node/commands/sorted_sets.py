@@ -134,8 +134,10 @@ def zadd(ctx: Context, args: Args) -> Reply:
     added = found.add(member, score, ctx.node.config)
     if added is None:
         return 0
-    ctx.modified("zadd", key)
-    return int(added)
+    ctx.dirty += 1
+    if ctx.observers:
+        ctx.node.observe(ctx.database, "zadd", key)
+    return 1 if added else 0
 
 
 _DIGITS_MAX = 16
