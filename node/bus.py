@@ -269,7 +269,7 @@ class Bus:
         local = (source, 0) if source else None
         try:
             await asyncio.wait_for(self._loop.create_connection(lambda: link, ip, port, local_addr=local), timeout_s)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a name that none can be (`a..b`).
             log.debug("Unable to connect to cluster node [%s]:%d -> %s", ip, port, error)
             self.link_lost(link)
         else:

@@ -92,7 +92,7 @@ class Links:
                 self._loop.create_connection(lambda: _ExportLink(self._node, self, job), host, port),
                 self._node.config.repl_timeout,
             )
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:
             self._now()
             why = (error.strerror if isinstance(error, OSError) else None) or str(error) or "timeout"
             self._migrations.step(job, migration.Broken(f"Unable to connect to target node: {why}"))
@@ -144,7 +144,7 @@ class Links:
         try:
             (reply,) = await self._exchange(source, [request])
             error = "" if reply == b"OK" else str(reply)
-        except (OSError, TimeoutError, hiredis.HiredisError) as failure:
+        except (OSError, TimeoutError, UnicodeError, hiredis.HiredisError) as failure:
             error = f"the source can not be reached: {failure or 'timeout'}"
         done(error)
 

@@ -55,7 +55,7 @@ class ReplicaLink:
                 self.loop.create_connection(lambda: _Protocol(self), self._host, self._port),
                 self.node.config.repl_timeout,
             )
-        except (TimeoutError, OSError) as error:
+        except (TimeoutError, OSError, UnicodeError) as error:  # UnicodeError: a name that none can be (`a..b`).
             log.info("Error condition on socket for SYNC: %s", error or "timeout")
             self.lost()
 
