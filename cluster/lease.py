@@ -109,6 +109,8 @@ def look(core: Core, now_ms: int) -> None:
     if core.ok and not lease.verifying_ms and (overslept or gap_ms < 0):
         _begin(core, gap_ms, now_ms)
     elif not lease.verifying_ms:
+        if overslept and not core.rejoining:
+            core.minority_ms = now_ms  # It serves nobody anyhow, and is not to begin on the first answer.
         _renew(core, now_ms)
         lease.until_ms = end_ms(core)
         if core.ok and now_ms > lease.until_ms:

@@ -8,9 +8,11 @@ import pytest
 
 from cluster import lease
 from cluster.events import Effect, Send, Tick
+from cluster.health import rejoin_delay_ms
 from cluster.machine import Cluster
 from cluster.slots import slots_to_bitmap
 from gossip.ids import NodeId
+from gossip.members import FAIL
 from gossip.messages import MessageType, NodeFlag, Ping, Update
 from tests.cluster.machines import ME, NOW, SETTINGS, SLOTS, B, C, Caller, D, Peer, header, ping, three
 
@@ -210,3 +212,22 @@ def test_renewing_asks_no_more_voters_than_the_majority_takes() -> None:
     for at_ms in range(700, 1300, 100):
         world.cluster.step(Tick(), NOW + at_ms)
     assert all(world.cluster.members[node].link.pings for node in (B, C)), "another when the first is silent"  # type: ignore[union-attr]
+
+
+def test_who_slept_while_the_cluster_was_down_does_not_serve_on_the_first_answer() -> None:
+    """Down for a slot without an owner, then SIGSTOP: others may have replaced this node meanwhile."""
+    world = Three()
+    for _ in range(60):
+        world.tick(100)
+    other = world.cluster.members[C]
+    other.flags |= FAIL
+    world.cluster.out.reassess = True
+    world.tick(100)
+    assert not world.cluster.ok
+    world.now_ms += 60_000
+    other.flags &= ~FAIL
+    awake_ms = world.now_ms
+    while not world.cluster.ok:
+        world.tick(100)
+        assert world.now_ms < awake_ms + 2 * rejoin_delay_ms(T)
+    assert world.now_ms - awake_ms >= rejoin_delay_ms(T)
