@@ -61,7 +61,10 @@ class _Options:
 
     def trim(self, ctx: Context, stream: Stream) -> int:
         """Trim as asked for. Returns how many entries went."""
-        if stream.length <= self.threshold if self.strategy == b"MAXLEN" else stream.first_id >= self.threshold:
+        if self.strategy == b"MAXLEN":
+            if stream.is_within(self.threshold, self.whole_nodes):
+                return 0
+        elif stream.first_id >= self.threshold:
             return 0
         limit = self.limit
         if ctx.client.is_primary or not self.whole_nodes:
@@ -209,7 +212,7 @@ def xadd(ctx: Context, args: Args) -> Reply:
         at = options.at
     size = len(args) - at
     if size == 3:  # One field is the usual case, and slices cost.
-        field, value = args[-2:]
+        field, value = args[-2], args[-1]
         fields, values = [field], [value]
         size = len(field) + len(value)
     elif size < 3 or not size & 1:

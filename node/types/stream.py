@@ -225,13 +225,18 @@ class Stream:
             self.first_id = self.first_valid_id()
         return True
 
+    def is_within(self, most: int, whole_nodes: bool) -> bool:
+        """Whether trimming to this length would find nothing to remove: the usual answer, in O(1)."""
+        length = self.length
+        return length <= most or (whole_nodes and length - self._nodes[self._start].count < most)
+
     def trim_to_length(self, most: int, whole_nodes: bool, limit: int) -> int:
         """Remove the oldest entries until `most` are left. Returns how many went.
 
         whole_nodes: only as many whole nodes as that takes. limit: at most so many entries; 0 for no limit.
         """
         removed = nodes = 0
-        if whole_nodes and self.length and self.length - self._nodes[self._start].count < most:
+        if self.is_within(most, whole_nodes):
             return 0
         for node in self._from_front():
             if self.length - removed <= most or (limit and removed + node.count > limit):
