@@ -67,12 +67,12 @@ def hear(gossip: Gossip, sender: Member, entry: GossipEntry, now_ms: int) -> Non
 def hear_of_health(gossip: Gossip, entry: GossipEntry, now_ms: int) -> None:
     """Take in no more than that a third node is well."""
     member = gossip.members.get(entry.node)
-    if member is not None and member is not gossip.myself and not entry.flags & _DOWN:
+    if member is not None and member is not gossip.myself and not int(entry.flags) & _DOWN:
         _note_health(gossip, member, entry, now_ms)
 
 
 def _note_health(gossip: Gossip, member: Member, entry: GossipEntry, now_ms: int) -> None:
-    if not member.ping_sent_ms and not count_reports(member, now_ms, gossip.timeout_ms):
+    if not member.ping_sent_ms and not (member.reports and count_reports(member, now_ms, gossip.timeout_ms)):
         pong_ms = entry.pong_received_s * 1000
         if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
             member.pong_received_ms = pong_ms

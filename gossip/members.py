@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from gossip.events import LinkId
 from gossip.ids import Address, NodeId, RandomSource, ShardId
-from gossip.messages import Header, Message, NodeFlag
+from gossip.messages import GossipEntry, Header, Message, NodeFlag
 
 PRIMARY = int(NodeFlag.PRIMARY)
 REPLICA = int(NodeFlag.REPLICA)
@@ -116,6 +116,8 @@ class Member:
     no_lease_until_ms: int = 0
     place: int = -1
     """Index in the table's list."""
+    entry: GossipEntry | None = field(default=None, repr=False)
+    """What was last gossiped of it: most of the time the same can be said again."""
 
     @property
     def is_primary(self) -> bool:

@@ -19,38 +19,55 @@ _UNSPOKEN = HANDSHAKE | NOADDR
 
 def gossip_entry(member: Member) -> GossipEntry:
     """What is told of a third node."""
-    address = member.address
-    return GossipEntry(
+    address, told = member.address, member.entry
+    ping_s, pong_s = member.ping_sent_ms // 1000, member.pong_received_ms // 1000
+    if (
+        told is not None
+        and told.pong_received_s == pong_s
+        and told.ping_sent_s == ping_s
+        and told.flags == member.flags
+        and told.ip == address.ip
+        and told.bus_port == address.bus_port
+        and told.port == address.port
+        and told.secondary_port == address.secondary_port
+        and told.node == member.id
+    ):
+        return told
+    member.entry = entry = GossipEntry(
         node=member.id,
-        ping_sent_s=member.ping_sent_ms // 1000,
-        pong_received_s=member.pong_received_ms // 1000,
+        ping_sent_s=ping_s,
+        pong_received_s=pong_s,
         ip=address.ip,
         port=address.port,
         bus_port=address.bus_port,
         flags=NodeFlag(member.flags),
         secondary_port=address.secondary_port,
     )
+    return entry
 
 
 def choose_gossip(
     members: MemberTable, receiver: Member | None, random: RandomSource, suspects: int
 ) -> tuple[GossipEntry, ...]:
     """The gossip section of a ping to `receiver` (None: not known yet). suspects: at most how many are PFAIL."""
-    available = len(members) - 2
-    wanted = min(max(len(members) // GOSSIP_SHARE, GOSSIP_LEAST), available)
+    everyone, count, draw = members.everyone, len(members), random.random
+    available = count - 2
+    wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), available)
     chosen: list[Member] = []
+    places = {members.myself.place}
+    if receiver is not None:
+        places.add(receiver.place)
     tries = wanted * 3
     while available > 0 and len(chosen) < wanted and tries > 0:
         tries -= 1
-        member = members.draw(random)
+        member = everyone[int(draw() * count)]
         flags = member.flags
-        if member is members.myself or member is receiver or flags & PFAIL:
+        if member.place in places or flags & PFAIL:
             continue
-        if flags & _UNSPOKEN or (member.link is None and not member.slot_count):
-            available -= 1
-        elif member not in chosen:
+        available -= 1
+        if not flags & _UNSPOKEN and (member.link is not None or member.slot_count):
             chosen.append(member)
-            available -= 1
+            places.add(member.place)
     if suspects:
         chosen += [one for one in members if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
     return tuple([gossip_entry(member) for member in chosen])
