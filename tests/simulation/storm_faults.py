@@ -263,18 +263,20 @@ def reshard(storm: Storm, random: Random) -> None:
     def order(host: StormNode, what: Callable[[], None]) -> bool:
         if not host.running or host.paused_events is not None or not host.cluster.myself.is_primary:
             return False
+        life = host.life
         try:
             what()
         except (ClusterError, KeyError):
             return False
-        return True
+        return host.running and host.life == life
 
     def give(host: StormNode) -> None:
         keys = bool(contents(host.writes)[slot])
         host.carry_out(host.cluster.operations.set_slot_node(slot, target.id, keys, host.now_ms))
 
     def move() -> None:
-        if source.running and source.cluster.owner(slot) is source.cluster.myself and slot in source.cluster.slotmap.migrating:
+        cluster = source.cluster
+        if source.running and cluster.owner(slot) is cluster.myself and slot in cluster.slotmap.migrating:
             storm.move_keys(slot, source, target)
             storm.counts.moves += 1
         else:

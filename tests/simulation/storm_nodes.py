@@ -73,7 +73,7 @@ class StormNode(SimNode):
         self.durable = False
         self.rate: int | None = None
         self.doom: Doom | None = None
-        self.disk: dict[str, str] = {}
+        self.disk: dict[str, bytes] = {}
         self.queued: list[int] = []
         self.held: list[int] = []
         self.offsets: deque[tuple[int, int]] = deque()
@@ -117,6 +117,7 @@ class StormNode(SimNode):
         self.doom = None
         self.queued, self.held = [], []
         self.offsets.clear()
+        self.world.forget_unsent(self)
         if silent:
             for _, end in self.ends.values():
                 end.open = False
@@ -165,7 +166,7 @@ class StormNode(SimNode):
             self._carry_out(effect)  # The new file has its name, and nothing else has happened.
         elif is_write:
             text = format_nodes_conf(self.cluster.saved_state())
-            self.disk[f"nodes.conf.{len(self.disk)}.tmp"] = text.decode()[: random.randrange(len(text))]
+            self.disk[f"nodes.conf.{len(self.disk)}.tmp"] = text[: random.randrange(len(text))]
         self.kill(silent=random.random() < 0.5)
         self.world.crashed(self)
         return True

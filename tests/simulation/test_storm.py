@@ -1,0 +1,66 @@
+"""Storms of every kind of fault, a fixed number of seeds; and rules broken on purpose, which the storms must notice.
+
+`python -m tests.simulation --seeds 1000` runs many more; what it has found is named below.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.simulation.broken import RULES, broken
+from tests.simulation.scenarios import SHAPES, run
+from tests.simulation.storm_faults import KINDS, UNFAIR, USUAL
+
+SEEDS = 30
+WITHIN = 25
+"""In so many storms at most a broken rule is noticed."""
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_storm_of_everything(seed: int) -> None:
+    outcome = run(seed)
+    assert not outcome.error, f"{outcome.error}: {outcome.again}"
+    assert not outcome.counts.lost_late and outcome.counts.acknowledged
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_storm_of_one_kind(kind: str) -> None:
+    for seed, shape in enumerate(SHAPES, 500):
+        outcome = run(seed, shape, [kind])
+        assert not outcome.error, f"{outcome.error}: {outcome.again}"
+        assert outcome.counts.faults.keys() == {kind}
+        assert kind in UNFAIR or not outcome.counts.lost_late
+        if kind in ("slow", "stranger", "durable"):
+            assert not outcome.counts.lost or kind == "durable", "nothing that was acknowledged is in danger"
+
+
+@pytest.mark.parametrize(
+    ("seed", "shape", "kinds"),
+    [
+        pytest.param(6, "3x2", ("cut",), id="reports-add-up-against-a-primary-that-a-voter-still-answers"),
+        pytest.param(22, "3x3", USUAL, id="a-primary-without-its-disk-is-never-failed"),
+        pytest.param(31, "3x3", USUAL, id="nor-are-its-replicas-told-by-anybody"),
+    ],
+)
+def test_what_storms_have_found(seed: int, shape: str, kinds: tuple[str, ...]) -> None:
+    outcome = run(seed, shape, kinds)
+    assert not outcome.error, f"{outcome.error}: {outcome.again}"
+
+
+def test_a_storm_is_the_same_each_time() -> None:
+    one, other = run(7), run(7)
+    assert one == other
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_broken_rule_is_noticed(name: str) -> None:
+    with broken(name) as rule:
+        for seed in range(WITHIN):
+            outcome = run(seed, rule.shape, rule.faults)
+            if outcome.error:
+                print(f"noticed by seed {seed}: {outcome.error}")
+                assert re.search(rule.notices, outcome.error), outcome.error
+                return
+    pytest.fail(f"nobody has noticed in {WITHIN} storms that nodes {name}")
