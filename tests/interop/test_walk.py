@@ -25,7 +25,7 @@ import pytest
 import redis
 from redis.cluster import RedisCluster
 
-from tests.clients.up import Up, until
+from tests.clients.up import Up, alive, until
 from tests.servers import ROOT, program
 
 pytestmark = pytest.mark.real
@@ -205,7 +205,7 @@ class Machine:
             with contextlib.suppress(psutil.Error):
                 if Path(process.cwd()).is_relative_to(self.folder):
                     process.kill()
-                    process.wait(10)
+                    until(lambda pid=process.pid: not alive(pid), "ended")
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """Measures the time from kill -9 of a primary to a writable successor, on six processes. Not a test.
 
-    python -m tests.interop.time_to_failover [ROUNDS] [KIND]
+    python -m tests.interop.time_to_failover [ROUNDS] [KIND] [CANDIDATE]
 
-Three primaries with a replica each, node timeout 2 s, 100 writes a batch without a pause to each primary; each round kills the owner of the first slots, waits for the other
-node of its shard to take a write, starts the dead one again and waits until it replicates.
+Three primaries with a replica each, node timeout 2 s, 100 writes a batch without a pause to each primary; each round kills
+the owner of the first slots, waits for the other node of its shard to take a write, starts the dead one again and waits until
+it replicates. KIND is hashslot, redis or valkey. CANDIDATE: the first shard's replica is of this kind, and gives its place
+back after each round, so that it is always the one to be elected, by voters of KIND.
 """
 
 from __future__ import annotations
@@ -37,11 +39,11 @@ def write_all_the_time(cluster: Shards, over: threading.Event, shard: int) -> No
         over.wait(0.05)
 
 
-def rounds(count: int, kind: str) -> list[float]:
+def rounds(count: int, kind: str, candidate: str) -> list[float]:
     """Seconds of each round."""
     results = []
     with tempfile.TemporaryDirectory(prefix="hashslot-failover-") as folder:
-        replicas = [(kind, 0), (kind, 1), (kind, 2)]
+        replicas = [(candidate, 0), (kind, 1), (kind, 2)]
         with Shards(Path(folder), primaries=[kind] * 3, replicas=replicas) as cluster:
             primary, replica = 0, 3
             over = threading.Event()
@@ -55,7 +57,12 @@ def rounds(count: int, kind: str) -> list[float]:
                 back = cluster.restart(primary)
                 until(lambda node=back: node.info().get("master_link_status") == "up", "a replica again", 30)
                 until(lambda: cluster._is_healthy(cluster.nodes[1]), "everyone well", 30)
-                primary, replica = replica, primary
+                if candidate == kind:
+                    primary, replica = replica, primary
+                    continue
+                back.client.execute_command("CLUSTER", "FAILOVER")
+                until(lambda node=back: node.info()["role"] == "master", "back in its place", 20)
+                until(lambda: all(cluster._is_healthy(node) for node in cluster.nodes), "everyone well", 30)
             over.set()
             for writer in writers:
                 writer.join()
@@ -63,7 +70,9 @@ def rounds(count: int, kind: str) -> list[float]:
 
 
 def main() -> None:
-    results = rounds(int(sys.argv[1]) if len(sys.argv) > 1 else 10, sys.argv[2] if len(sys.argv) > 2 else "hashslot")
+    given = dict(enumerate(sys.argv[1:]))
+    kind = given.get(1, "hashslot")
+    results = rounds(int(given.get(0, 10)), kind, given.get(2, kind))
     print(f"median {statistics.median(results):.2f} s, longest {max(results):.2f} s of {len(results)}")
 
 
