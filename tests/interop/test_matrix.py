@@ -2,8 +2,8 @@
 migration between two others, hash fields that expire through every way between nodes.
 
 The rest of the matrix: `test_mixed_cluster` (meet, replicate, slots by hand), `test_failover` and `test_walk` (failovers
-with Valkey), `test_migration` and `tests/clients/test_redis_cli_cluster` (moving slots), `test_pubsub_bus`. What cannot be: a
-redis-server 7.0 as replica of valkey-server 9, whose RDB version it does not read.
+with Valkey), `test_migration`, `tests/clients/test_redis_cli_cluster` and `test_admin` (moving slots), `test_pubsub_bus`.
+What cannot be: a redis-server 7.0 as replica of valkey-server 9, whose RDB version it does not read.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def test_slots_move_atomically_between_shards_with_replicas_of_other_kinds(shard
     key = key_of(1)
     slot = int(ours.client.execute_command("CLUSTER", "KEYSLOT", key))
     names = [b"%b:%d" % (key, number) for number in range(300)]
-    with RedisCluster(host="127.0.0.1", port=ours.port) as cluster:
+    client: Any = RedisCluster(host="127.0.0.1", port=ours.port)
+    with client as cluster:
         for name in names:
             cluster.set(name, name, ex=1000)
         cluster.hset(key + b"hash", mapping={"f": "v", "g": "w"})
@@ -86,13 +87,14 @@ def test_slots_move_atomically_between_shards_with_replicas_of_other_kinds(shard
             gone = (REDIS_OF_1,) if source is ours else (OURS_OF_2,)
             words = ("SLOTSRANGE", slot, slot, "NODE", shards.id_of(target))
             assert source.client.execute_command("CLUSTER", "MIGRATESLOTS", *words) == b"OK"
-            until(lambda target=target: owned_by(cluster, target.port, key), "moved")
+            until(lambda target=target: owned_by(cluster, target.port, key), "moved")  # type: ignore[misc]
             assert [cluster.get(name) for name in names] == names
             assert target.client.execute_command("HPEXPIRETIME", key + b"hash", "FIELDS", 2, "f", "g") == deadlines
             for at, count in (*((one, True) for one in followers), *((one, False) for one in gone)):
                 asked = shards.nodes[at].client
                 there = lambda asked=asked: asked.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot)  # noqa: E731
-                until(lambda there=there, count=count: bool(there()) is count, f"{count} in {shards.nodes[at].kind}")
+                kind = shards.nodes[at].kind
+                until(lambda there=there, count=count: bool(there()) is count, f"{count} in {kind}")  # type: ignore[misc]
         assert cluster.delete(*names, key + b"hash") == 301
     until(lambda: all(shards._is_healthy(node) for node in shards.nodes), "everyone well", 30)
 
