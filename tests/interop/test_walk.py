@@ -224,6 +224,7 @@ def members(port: int) -> list[str]:
         return [info.get("server_name", "redis") for info in infos.values()]
 
 
+@pytest.mark.timeout(300)
 def test_every_node_is_replaced_under_load_and_back(machine: Machine) -> None:
     first = free_decades()
     ours, valkeys, ours_again = (str((first + decade * STEP) // 10) for decade in range(3))
