@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cluster import elections
+from cluster import elections, manual_failover
 from cluster.core import Core
 
 
@@ -18,6 +18,7 @@ def set_back(core: Core, now_ms: int) -> None:
     manual, comeback = core.manual, core.comeback
     if manual.end_ms:
         manual.end_ms = min(manual.end_ms, now_ms + core.settings.manual_failover_timeout_ms)
+        manual.word_by_ms = min(manual.word_by_ms, now_ms + manual_failover.WORD_MS)
     comeback.since_ms = _not_after(comeback.since_ms, now_ms)
     comeback.less_since_ms = _not_after(comeback.less_since_ms, now_ms)
     comeback.asks_since_ms = _not_after(comeback.asks_since_ms, now_ms)

@@ -67,7 +67,8 @@ class ManualFailover:
     """CLUSTER FAILOVER, on both ends. end_ms: when it is given up, 0 while there is none.
 
     On the replica: primary_offset is where the paused primary's stream ends, once it has said so; may_start when this
-    node has all of it, or must not wait. On the primary: replica is who asked; paused once no write is let in.
+    node has all of it, or must not wait. On the primary: replica is who asked; paused once no write is let in;
+    word_by_ms, 0 before the end: until when that replica may say whether it has won after all.
     """
 
     end_ms: int = 0
@@ -75,6 +76,7 @@ class ManualFailover:
     may_start: bool = False
     replica: NodeId | None = None
     paused: bool = False
+    word_by_ms: int = 0
 
 
 @dataclass(slots=True)

@@ -13,11 +13,14 @@ from cluster import elections, epochs
 from cluster.core import Core
 from cluster.events import ClusterError, Level, PauseWrites
 from cluster.failover import ManualFailover
+from gossip import proof
 from gossip.members import Member
 from gossip.messages import Header, MessageFlag, MessageType, MfStart
 
 PAUSE_FACTOR = 2
 """The pause lasts so many times the failover's timeout: a primary must not go on while its replica may still win."""
+WORD_MS = 1000
+"""For so long past the end, or past its awakening, a primary waits for its replica's word before it lets writes in."""
 
 
 class Manner(Enum):
@@ -97,10 +100,28 @@ def tick(core: Core, now_ms: int) -> None:
     if not manual.end_ms:
         return
     if now_ms > manual.end_ms:
+        if manual.paused and _awaits_word(core, now_ms):
+            return
         core.out.log(Level.WARNING, "Manual failover timed out.")
         core.end_manual()
     elif manual.paused:
         _tell_replica(core, now_ms)
+
+
+def _awaits_word(core: Core, now_ms: int) -> bool:
+    """Whether the replica has still to say, after the end, that it has not won: a primary that slept would not know.
+
+    Its own end came first, so that it can not win any more once it has answered.
+    """
+    manual = core.manual
+    replica = None if manual.replica is None else core.members.get(manual.replica)
+    if replica is None or replica.failed or replica.link is None or replica.proof_ms > manual.end_ms:
+        return False
+    if not manual.word_by_ms:
+        manual.word_by_ms = now_ms + WORD_MS
+        core.out.put(PauseWrites(now_ms + PAUSE_FACTOR * WORD_MS))
+    proof.ask(core.gossip, replica, now_ms)
+    return now_ms <= manual.word_by_ms
 
 
 def check_offset(core: Core) -> None:

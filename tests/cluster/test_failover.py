@@ -9,14 +9,16 @@ import pytest
 
 from cluster import elections, lease, manual_failover, voting
 from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
-from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, Received, ResumeWrites, Send
+from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, Received, ResumeWrites, Send, Tick
 from cluster.failover import DataLink
 from cluster.machine import Cluster
-from cluster.manual_failover import Manner
+from cluster.manual_failover import WORD_MS, Manner
 from cluster.restarts import longest_wait_ms
+from cluster.slots import slots_to_bitmap
 from gossip.ids import NodeId
 from gossip.members import FAIL, NOFAILOVER, PFAIL, Link, Member
 from gossip.messages import (
+    SLOT_COUNT,
     FailoverAuthAck,
     FailoverAuthRequest,
     Header,
@@ -26,7 +28,7 @@ from gossip.messages import (
     NodeFlag,
     Ping,
 )
-from tests.cluster.machines import ME, NOW, SETTINGS, B, C, D, header, primary, replica, saved
+from tests.cluster.machines import ME, NOW, SETTINGS, B, C, D, Peer, header, ping, primary, replica, saved
 
 E = NodeId("e" * 40)
 T = SETTINGS.node_timeout_ms
@@ -381,6 +383,35 @@ def test_a_primary_pauses_for_its_own_replica_alone_and_not_for_ever() -> None:
     manual_failover.tick(cluster, NOW + 5001)
     assert ResumeWrites() in finish(cluster)
     assert not cluster.header().message_flags & MessageFlag.PAUSED
+
+
+@pytest.mark.parametrize("word", ["won", "not won", "silent"])
+def test_a_primary_that_slept_over_the_end_asks_before_it_lets_writes_in(word: str) -> None:
+    """The only primary there is: its own vote was the majority, and no lease keeps its clients waiting."""
+    everything = slots_to_bitmap(range(SLOT_COUNT))
+    state = saved(replace(primary(ME, 1, NodeFlag.MYSELF), slots=everything), replica(D, ME))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    cluster.step(Tick(), NOW)
+    peer = Peer(cluster, D)
+    member = cluster.members[D]
+    manual_failover.requested(cluster, member, NOW)
+    cluster.writes_paused(100, NOW)
+    slept_ms = NOW + 20_000
+    effects = cluster.step(Tick(), slept_ms)
+    assert ResumeWrites() not in effects and [one for one in effects if isinstance(one, PauseWrites)]
+    assert member.link is not None and slept_ms in member.link.pings
+    peer.now_ms = slept_ms + 5
+    if word == "silent":
+        assert ResumeWrites() not in cluster.step(Tick(), slept_ms + WORD_MS)
+        assert ResumeWrites() in cluster.step(Tick(), slept_ms + WORD_MS + 1)
+        return
+    as_replica = header(D, 1, flags=NodeFlag.REPLICA, primary=ME, slots=everything)
+    as_primary = header(D, 4, current_epoch=4, slots=everything)
+    while member.link.pings:
+        peer.says(ping(as_primary if word == "won" else as_replica, kind=MessageType.PONG))
+    assert cluster.myself.is_replica is (word == "won")
+    if word == "not won":
+        assert ResumeWrites() in cluster.step(Tick(), slept_ms + 100)
 
 
 # --- primaries that come back with less -------------------------------------------------------------------------------
