@@ -11,6 +11,7 @@ from struct import Struct
 
 from node.persistence.crc64 import crc64
 from node.persistence.encodings import LOADERS, PIECEWISE_SAVERS, SAVERS, unsupported
+from node.persistence.encodings.base import Pieces
 from node.persistence.errors import EmptyValue, NeedMore, RdbError
 from node.persistence.options import DEFAULT_OPTIONS, RDB_VERSION_VALKEY, SaveOptions
 from node.persistence.records import Aux, End, Function, Header, Key, Record, Resize, SelectDb, SlotImport, SlotInfo
@@ -248,20 +249,42 @@ def encode_key(key: bytes, value: object, expire_ms: int | None, options: SaveOp
     return _EXPIRE.pack(EXPIRE_MS, expire_ms) + tag + encode_string(key, options.compress) + body
 
 
-def encode_key_piecewise(
-    key: bytes, value: object, expire_ms: int | None, options: SaveOptions = DEFAULT_OPTIONS
-) -> Iterator[bytes]:
-    """The bytes of `encode_key` in pieces of some tens of kilobytes, for values that are too big to be written in one
-    go between two commands. The value must not change until the last piece was taken."""
-    saver = PIECEWISE_SAVERS.get(type(value))
-    if saver is None:
-        yield encode_key(key, value, expire_ms, options)
-        return
-    head = b"" if expire_ms is None else _EXPIRE.pack(EXPIRE_MS, expire_ms)
-    pieces = saver(value, options)
-    first = next(pieces)
-    yield head + first[:1] + encode_string(key, options.compress) + first[1:]
-    yield from pieces
+class KeyPieces:
+    """The bytes of `encode_key` in pieces of some tens of kilobytes, for values that are too big to be written in one go
+    between two commands. The value must not change until the last piece was taken, or `hold` has returned True."""
+
+    __slots__ = ("_expiry", "_key", "_pieces")
+
+    def __init__(
+        self, key: bytes, value: object, expire_ms: int | None, options: SaveOptions = DEFAULT_OPTIONS
+    ) -> None:
+        saver = PIECEWISE_SAVERS.get(type(value))
+        self._key = self._expiry = b""
+        """What stands behind the first byte, the tag, and before it."""
+        if saver is None:
+            self._pieces: Iterator[bytes] = Pieces([encode_key(key, value, expire_ms, options)])
+            return
+        self._key = encode_string(key, options.compress)
+        if expire_ms is not None:
+            self._expiry = _EXPIRE.pack(EXPIRE_MS, expire_ms)
+        self._pieces = saver(value, options)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self._pieces)
+        if self._key:
+            piece = b"%b%b%b%b" % (self._expiry, piece[:1], self._key, piece[1:])
+            self._key = b""
+        return piece
+
+    def hold(self) -> bool:
+        """The value is about to change. Whether the pieces are made without it from here on."""
+        if not isinstance(self._pieces, Pieces):
+            return False
+        self._pieces.hold()
+        return True
 
 
 def standard_aux(
@@ -323,7 +346,7 @@ class RdbWriter:
         self.pending += len(data)
 
     def raw(self, data: bytes) -> None:
-        """Bytes that are RDB already, such as a piece from `encode_key_piecewise`."""
+        """Bytes that are RDB already, such as a piece from `KeyPieces`."""
         self._parts.append(data)
         self.pending += len(data)
 

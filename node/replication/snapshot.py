@@ -2,8 +2,9 @@
 
 A forked child would copy every page that holds a reference count, so the walk shares the loop with the commands
 instead: before a command changes a key that the walk has not reached, that key is written out first (`Walker` in
-`keyspace.py`). The result is an RDB of one moment, with its keys in an order that depends on what happened meanwhile.
-A full sync uses it; a file written in the background can use it in the same way.
+`keyspace.py`), or of a big one it is noted what there is still to write (`KeyPieces.hold`). The result is an RDB of one
+moment, with its keys in an order that depends on what happened meanwhile. A full sync uses it; a file written in the
+background can use it in the same way.
 
 What has been reached is known without a note per key: slots before the current one are done. A slot with many keys is
 dealt into buckets by the hash of the key first, and only the keys of the current bucket are listed one by one.
@@ -17,7 +18,7 @@ from itertools import islice
 
 from node.keyspace import Database, Keys, Value
 from node.persistence.options import SaveOptions
-from node.persistence.rdb import RdbWriter, encode_key, encode_key_piecewise
+from node.persistence.rdb import KeyPieces, RdbWriter, encode_key
 from node.types.hash import Hash
 from node.types.list import List
 from node.types.set import Set
@@ -33,10 +34,8 @@ _LIST_SLICE = 1 << 15
 
 
 def _is_big(value: Value) -> bool:
-    """Whether to write `value` takes so much longer than to copy it that, when it is about to change, it is copied."""
-    if type(value) not in (Hash, List, Set, ZSet) or len(value) < _BIG:
-        return False
-    return type(value) is not Hash or value.deadlines is None  # Others know of its deadlines by the object.
+    """Whether to write `value` takes so long that, when it is about to change, rather what it holds is noted."""
+    return type(value) in (Hash, List, Set, ZSet) and len(value) >= _BIG
 
 
 class _Listing:
@@ -236,12 +235,12 @@ class SnapshotWalk:
         self._writer.header(aux)
         self._options = options
         self._selected = -1
-        self._pieces: Iterator[bytes] | None = None
+        self._pieces: KeyPieces | None = None
         """The value that is being written in pieces: whatever else is to be written has to wait for its end."""
         self._pieces_of: tuple[_Cursor, bytes] | None = None
         self._held: list[tuple[int, bytes]] = []
-        self._kept: deque[tuple[_Cursor, bytes, Value, int | None]] = deque()
-        """Big values that were about to change: they are the walk's now, a copy is in the database."""
+        self._kept: deque[tuple[int, KeyPieces]] = deque()
+        """Big values that were about to change, as they were."""
         self._databases = list(databases) if keys else []
         self._cursors = [_Cursor(database) for database in self._databases]
         self._order = [cursor for cursor in self._cursors if not cursor.done]
@@ -263,8 +262,7 @@ class SnapshotWalk:
             cursor.listing.changes += 1
         keys = cursor.slots[slot]
         if self._pieces_of is not None and self._pieces_of == (cursor, key):
-            if _is_big(keys.get(key)):
-                keys[key] = keys[key].copy()
+            if self._pieces is not None and self._pieces.hold():
                 self._pieces_of = None
             else:
                 self._write_pieces(1 << 62)
@@ -275,8 +273,10 @@ class SnapshotWalk:
         if value is None:
             return
         if _is_big(value):
-            keys[key] = value.copy()
-            self._kept.append((cursor, key, value, cursor.expires.get(key)))
+            pieces = KeyPieces(key, value, cursor.expires.get(key), self._options)
+            pieces.hold()
+            self.written += 1
+            self._kept.append((cursor.number, pieces))
             return
         data = encode_key(key, value, cursor.expires.get(key), self._options)
         self.written += 1
@@ -308,7 +308,8 @@ class SnapshotWalk:
                 self._write_pieces(bytes_max)
                 budget -= 1
             elif self._kept:
-                self._begin_pieces(*self._kept.popleft())
+                number, self._pieces = self._kept.popleft()
+                self._select(number)
             elif not self._order:
                 self.close()
                 return writer.finish()
@@ -345,16 +346,12 @@ class SnapshotWalk:
             if type(value) in (bytes, int, bytearray):
                 self._writer.key(key, value, expire_ms)
             else:
-                self._begin_pieces(cursor, key, value, expire_ms)
+                self._pieces = KeyPieces(key, value, expire_ms, self._options)
                 self._pieces_of = (cursor, key)
                 self._write_pieces(bytes_max)
             if self._pieces is not None or self._writer.pending >= bytes_max:
                 break
         return written
-
-    def _begin_pieces(self, cursor: _Cursor, key: bytes, value: Value, expire_ms: int | None) -> None:
-        self._select(cursor.number)
-        self._pieces = encode_key_piecewise(key, value, expire_ms, self._options)
 
     def _write_pieces(self, bytes_max: int) -> None:
         """Go on with the value that is written in pieces, and at its end with what had to wait for it."""

@@ -218,6 +218,16 @@ class Order:
             scores += self._scores[at][: wanted - len(scores)]
         return members, scores
 
+    def blocks(self, stop: int) -> list[tuple[list[bytes], array[float]]]:
+        """Members of the ranks below `stop` and their scores in order, block by block, in lists of the caller's own."""
+        found: list[tuple[list[bytes], array[float]]] = []
+        for members, scores in zip(self._members, self._scores, strict=True):
+            if stop <= 0:
+                break
+            found.append((members[:stop], scores[:stop]))
+            stop -= len(members)
+        return found
+
     def random_members(self, count: int, random: RandomSource) -> list[bytes]:
         """`count` members drawn one by one, each equally likely, in O(1) each; it must not be empty.
 

@@ -389,6 +389,14 @@ class ZSet:
         members, scores = self._unpacked(packed)
         return members[start:stop], scores[start:stop].tolist()
 
+    def blocks(self, stop: int) -> list[tuple[list[bytes], array[float]]]:
+        """Members of the ranks below `stop` with their scores, in order, in lists of some hundred each."""
+        packed = self._packed
+        if packed is None:
+            return self._ordered().blocks(stop)
+        members, scores = self._unpacked(packed)
+        return [(members[:stop], scores[:stop])]
+
     def ascending(self) -> tuple[list[bytes], list[float]]:
         """All members in order, and their scores."""
         return self.slice(0, len(self))

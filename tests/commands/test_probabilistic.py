@@ -12,7 +12,7 @@ from node.persistence.crc64 import crc64
 from node.persistence.errors import PayloadError
 from node.persistence.options import SaveOptions
 from node.persistence.payload import dump, restore
-from node.persistence.rdb import encode_key, encode_key_piecewise
+from node.persistence.rdb import KeyPieces, encode_key
 from tests.commands.harness import START_MS, Harness, encoded
 from tests.commands.test_strings import events
 
@@ -101,7 +101,7 @@ def test_other_types_are_refused(redis: Harness, kind: str) -> None:
 def test_payloads_are_equal_in_pieces_and_whole(redis: Harness, kind: str) -> None:
     value = made(redis, kind)
     for options in (SaveOptions(), SaveOptions(compress=False)):
-        assert b"".join(encode_key_piecewise(b"k", value, None, options)) == encode_key(b"k", value, None, options)
+        assert b"".join(KeyPieces(b"k", value, None, options)) == encode_key(b"k", value, None, options)
         assert dump(restore(dump(value, options)), options) == dump(value, options)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from node.persistence.errors import RdbError
 from node.persistence.options import SaveOptions, common_rdb_version
-from node.persistence.rdb import RdbReader, RdbWriter, encode_key_piecewise
+from node.persistence.rdb import KeyPieces, RdbReader, RdbWriter
 from node.persistence.records import Key, SlotImport
 from node.persistence.wire import encode_length, encode_string
 from node.types.hash import FieldDeadlines, Hash
@@ -32,7 +32,7 @@ def test_deadlines_of_fields_in_each_version(fields: int) -> None:
         writer.header()
         writer.select(0)
         writer.key(b"whole", value)
-        for piece in encode_key_piecewise(b"pieces", value, None, writer.options):
+        for piece in KeyPieces(b"pieces", value, None, writer.options):
             writer.raw(piece)
         blob = writer.finish()
         assert blob.startswith(b"VALKEY080" if version == 80 else b"REDIS00%d" % version)

@@ -12,7 +12,7 @@ from node.persistence import listpack
 from node.persistence.crc64 import crc64
 from node.persistence.errors import RdbError
 from node.persistence.options import EncodingLimits, SaveOptions
-from node.persistence.rdb import RdbReader, RdbWriter, encode_key, encode_key_piecewise, standard_aux
+from node.persistence.rdb import KeyPieces, RdbReader, RdbWriter, encode_key, standard_aux
 from node.persistence.records import Aux, End, Function, Header, Key, Record, Resize, SelectDb, SlotInfo
 from node.persistence.wire import encode_length, encode_string
 from node.types.hash import Hash
@@ -316,14 +316,14 @@ def test_a_big_string_is_put_together_once() -> None:
 
 @pytest.mark.parametrize("value", [*samples.hashes(), b"x" * 100, 5], ids=lambda v: type(v).__name__)
 def test_pieces_are_the_whole(value: object) -> None:
-    pieces = list(encode_key_piecewise(b"key", value, 1893456000123))
+    pieces = list(KeyPieces(b"key", value, 1893456000123))
     assert b"".join(pieces) == encode_key(b"key", value, 1893456000123)
-    assert next(encode_key_piecewise(b"key", value, None))[:1] != b"\xfc"
+    assert next(KeyPieces(b"key", value, None))[:1] != b"\xfc"
 
 
 def test_a_big_hash_comes_in_many_pieces() -> None:
     value = Hash({b"field:%06d" % i: b"value:%06d" % i for i in range(30000)})
-    pieces = list(encode_key_piecewise(b"key", value, None))
+    pieces = list(KeyPieces(b"key", value, None))
     assert len(pieces) > 10
     assert max(map(len, pieces)) < 40000
     assert b"".join(pieces) == encode_key(b"key", value, None)

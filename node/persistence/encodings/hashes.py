@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 from node.persistence import listpack, ziplist
-from node.persistence.encodings.base import Encoding, Loader
+from node.persistence.encodings.base import Encoding, Loader, Pieces, Rest
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import RDB_VERSION_VALKEY, SaveOptions
 from node.persistence.wire import INT64_MAX, Cursor, canonical_int, encode_length, encode_string
@@ -30,6 +30,7 @@ _VERSION_WITH_DEADLINES = 12
 _NEVER = (1 << 64) - 1
 
 _PIECE_BYTES = 32 * 1024
+_PIECE_FIELDS = 64
 
 
 class _Table:
@@ -169,54 +170,84 @@ def _is_written_with_deadlines(value: Hash, options: SaveOptions) -> bool:
     return deadlines is not None and bool(deadlines.by_field) and options.version >= _VERSION_WITH_DEADLINES
 
 
-def _expiring_pieces(value: Hash, options: SaveOptions) -> Iterator[bytes]:
-    """A hash with deadlines, tag first: a listpack ordered by deadline (25), or a table (24)."""
-    assert value.deadlines is not None
-    fields, by_field = value.lookup(), value.deadlines.by_field
-    if options.version == RDB_VERSION_VALKEY:
-        yield from _valkey_pieces(fields, by_field, options.compress)
-        return
-    first_ms = value.deadlines.next_ms() or 0
-    head = first_ms.to_bytes(8, "little")
-    if not value.table and fits_listpack(fields, options.limits):
-        ordered = sorted(fields, key=lambda field: by_field.get(field, _NEVER))
-        items = (item for field in ordered for item in (field, fields[field], b"%d" % by_field.get(field, 0)))
-        yield b"\x19" + head + encode_string(listpack.encode(items), options.compress)
-        return
-    compress = options.compress
-    parts = [b"\x18", head, encode_length(len(fields))]
+class _Rest:
+    """The fields of a hash that are not written yet, their values, and the deadlines of all."""
+
+    __slots__ = ("by_field", "count", "names", "texts")
+
+    def __init__(self, value: Hash) -> None:
+        fields = value.lookup()
+        self.count = len(fields)
+        self.names, self.texts = Rest(fields), Rest(fields.values())
+        self.by_field: Mapping[bytes, int] = {} if value.deadlines is None else value.deadlines.by_field
+
+    def hold(self) -> None:
+        """The hash is about to change: keep what is left of it."""
+        self.names.hold()
+        self.texts.hold()
+        self.by_field = dict(self.by_field)
+
+
+def _expiring_listpack(value: Hash, by_field: Mapping[bytes, int], first_ms: int, compress: bool) -> bytes:
+    """A small hash with deadlines, tag first: ordered by deadline (25)."""
+    fields = value.lookup()
+    ordered = sorted(fields, key=lambda field: by_field.get(field, _NEVER))
+    items = (item for field in ordered for item in (field, fields[field], b"%d" % by_field.get(field, 0)))
+    return b"\x19" + first_ms.to_bytes(8, "little") + encode_string(listpack.encode(items), compress)
+
+
+def _expiring_pieces(rest: _Rest, first_ms: int, compress: bool) -> Iterator[bytes]:
+    """A hash with deadlines as a table (24), tag first."""
+    parts = [b"\x18", first_ms.to_bytes(8, "little"), encode_length(rest.count)]
     size = 0
-    for name, text in fields.items():
-        deadline_ms = by_field.get(name)
-        parts.append(encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1))
-        parts += (encode_string(name, compress), encode_string(text, compress))
-        size += len(name) + len(text) + 8
-        if size >= _PIECE_BYTES:
-            yield b"".join(parts)
-            parts, size = [], 0
+    while names := rest.names.take(_PIECE_FIELDS):
+        for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
+            deadline_ms = rest.by_field.get(name)
+            parts.append(encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1))
+            parts += (encode_string(name, compress), encode_string(text, compress))
+            size += len(name) + len(text) + 8
+            if size >= _PIECE_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
     yield b"".join(parts)
 
 
-def _valkey_pieces(fields: Mapping[bytes, bytes], by_field: Mapping[bytes, int], compress: bool) -> Iterator[bytes]:
+def _valkey_pieces(rest: _Rest, compress: bool) -> Iterator[bytes]:
     """The same as Valkey writes it (22), tag first: see `load_valkey_table`."""
-    parts = [b"\x16", encode_length(len(fields))]
+    parts = [b"\x16", encode_length(rest.count)]
     size = 0
-    for name, text in fields.items():
-        parts += (encode_string(name, compress), encode_string(text, compress))
-        parts.append(by_field.get(name, _NEVER).to_bytes(8, "little"))
-        size += len(name) + len(text) + 8
-        if size >= _PIECE_BYTES:
-            yield b"".join(parts)
-            parts, size = [], 0
+    while names := rest.names.take(_PIECE_FIELDS):
+        for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
+            parts += (encode_string(name, compress), encode_string(text, compress))
+            parts.append(rest.by_field.get(name, _NEVER).to_bytes(8, "little"))
+            size += len(name) + len(text) + 8
+            if size >= _PIECE_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+    yield b"".join(parts)
+
+
+def _plain_pieces(rest: _Rest, compress: bool) -> Iterator[bytes]:
+    """A hash as a table (4), tag first."""
+    parts = [b"\x04", encode_length(rest.count)]
+    size = 0
+    while names := rest.names.take(_PIECE_FIELDS):
+        for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
+            head, tail = encode_string(name, compress), encode_string(text, compress)
+            parts += (head, tail)
+            size += len(head) + len(tail)
+            if size >= _PIECE_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
     yield b"".join(parts)
 
 
 def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
     """See `Saver`."""
-    fields = value.lookup()
     if _is_written_with_deadlines(value, options):
-        pieces = b"".join(_expiring_pieces(value, options))
+        pieces = b"".join(save_piecewise(value, options))
         return pieces[:1], pieces[1:]
+    fields = value.lookup()
     if not value.table and fits_listpack(fields, options.limits):
         packed = listpack.encode(chain.from_iterable(fields.items()))
         return b"\x10", encode_string(packed, options.compress)
@@ -226,28 +257,23 @@ def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
     return b"\x04", b"".join(parts)
 
 
-def save_piecewise(value: Hash, options: SaveOptions) -> Iterator[bytes]:
+def save_piecewise(value: Hash, options: SaveOptions) -> Pieces:
     """See `PiecewiseSaver`."""
-    fields = value.lookup()
-    if _is_written_with_deadlines(value, options):
-        yield from _expiring_pieces(value, options)
-        return
-    if not value.table and fits_listpack(fields, options.limits):
-        yield b"".join(save(value, options))
-        return
     compress = options.compress
-    parts = [b"\x04", encode_length(len(fields))]
-    size = 0
-    for name, text in fields.items():
-        head, tail = encode_string(name, compress), encode_string(text, compress)
-        parts += (head, tail)
-        size += len(head) + len(tail)
-        if size >= _PIECE_BYTES:
-            yield b"".join(parts)
-            parts = []
-            size = 0
-    if parts:
-        yield b"".join(parts)
+    compact = not value.table and fits_listpack(value.lookup(), options.limits)
+    deadlines = value.deadlines
+    if deadlines is not None and _is_written_with_deadlines(value, options):
+        first_ms = deadlines.next_ms() or 0
+        if options.version != RDB_VERSION_VALKEY and compact:
+            return Pieces([_expiring_listpack(value, deadlines.by_field, first_ms, compress)])
+        rest = _Rest(value)
+        valkey = options.version == RDB_VERSION_VALKEY
+        pieces = _valkey_pieces(rest, compress) if valkey else _expiring_pieces(rest, first_ms, compress)
+        return Pieces(pieces, rest.hold)
+    if compact:
+        return Pieces([b"".join(save(value, options))])
+    rest = _Rest(value)
+    return Pieces(_plain_pieces(rest, compress), rest.hold)
 
 
 ENCODING = Encoding(

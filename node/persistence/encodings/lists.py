@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from node.persistence import listpack, ziplist
-from node.persistence.encodings.base import Encoding, Loader
+from node.persistence.encodings.base import Encoding, Loader, Pieces, Rest
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
@@ -123,12 +123,18 @@ def save(value: List, options: SaveOptions) -> tuple[bytes, bytes]:
     return b"\x12", encode_length(len(nodes)) + b"".join([_node(node, options.compress) for node in nodes])
 
 
-def save_piecewise(value: List, options: SaveOptions) -> Iterator[bytes]:
+def _node_by_node(rest: Rest[Block], count: int, compress: bool) -> Iterator[bytes]:
+    head = b"\x12" + encode_length(count)
+    while some := rest.take(1):
+        yield head + _node(some[0], compress)
+        head = b""
+
+
+def save_piecewise(value: List, options: SaveOptions) -> Pieces:
     """See `PiecewiseSaver`: a node is a piece."""
     nodes = value.nodes()
-    yield b"\x12" + encode_length(len(nodes)) + _node(nodes[0], options.compress)
-    for node in nodes[1:]:
-        yield _node(node, options.compress)
+    rest = Rest(nodes, Block.copy)
+    return Pieces(_node_by_node(rest, len(nodes), options.compress), rest.hold)
 
 
 ENCODING = Encoding(

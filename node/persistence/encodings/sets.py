@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from itertools import islice
 
 from node.persistence import intset, listpack
-from node.persistence.encodings.base import Encoding
+from node.persistence.encodings.base import Encoding, Pieces, Rest
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
@@ -96,18 +95,21 @@ def save(value: Set, options: SaveOptions) -> tuple[bytes, bytes]:
     return b"\x02", encode_length(len(members)) + b"".join([encode_string(member, compress) for member in members])
 
 
-def save_piecewise(value: Set, options: SaveOptions) -> Iterator[bytes]:
+def _table(rest: Rest[bytes], count: int, compress: bool) -> Iterator[bytes]:
+    """A table in pieces, tag first."""
+    yield b"\x02" + encode_length(count)
+    while some := rest.take(_PIECE_MEMBERS):
+        yield b"".join([encode_string(member, compress) for member in some])
+
+
+def save_piecewise(value: Set, options: SaveOptions) -> Pieces:
     """See `PiecewiseSaver`."""
     small = _small(value, options)
     if small is not None:
-        yield b"".join(small)
-        return
+        return Pieces([b"".join(small)])
     members = value.lookup()
-    compress = options.compress
-    yield b"\x02" + encode_length(len(members))
-    rest = iter(members)
-    while some := list(islice(rest, _PIECE_MEMBERS)):
-        yield b"".join([encode_string(member, compress) for member in some])
+    rest = Rest(members)
+    return Pieces(_table(rest, len(members), options.compress), rest.hold)
 
 
 ENCODING = Encoding(

@@ -6,13 +6,14 @@ down, as Redis does, which makes loading it there cheap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from struct import Struct
 
 from node.numbers import format_double, parse_double
 from node.persistence import listpack, ziplist
-from node.persistence.encodings.base import Encoding, Loader
+from node.persistence.encodings.base import Encoding, Loader, Pieces
 from node.persistence.errors import EmptyValue, RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
@@ -129,36 +130,54 @@ def _packed(value: ZSet, options: SaveOptions) -> bytes:
     return encode_string(listpack.encode(items), options.compress)
 
 
-def _pieces(value: ZSet, options: SaveOptions) -> Iterator[bytes]:
-    """A skiplist without its tag."""
+class _Rest:
+    """The members of a skiplist that are not written yet, from the highest down."""
+
+    __slots__ = ("_held", "_value", "count")
+
+    def __init__(self, value: ZSet) -> None:
+        self.count = len(value)
+        self._value = value
+        self._held: list[tuple[list[bytes], array[float]]] | None = None
+
+    def take(self) -> tuple[list[bytes], Sequence[float]]:
+        """The next ones, with their scores, ascending; none when there are no more."""
+        if self._held is not None:
+            return self._held.pop() if self._held else ([], ())
+        stop = self.count
+        self.count = start = max(0, stop - _PIECE_MEMBERS)
+        return self._value.slice(start, stop)
+
+    def hold(self) -> None:
+        """The value is about to change: keep what is left of it."""
+        if self._held is None:
+            self._held = self._value.blocks(self.count)
+
+
+def _pieces(rest: _Rest, options: SaveOptions) -> Iterator[bytes]:
+    """A skiplist in pieces, tag first."""
     compress = options.compress
     pack = _DOUBLE.pack
-    stop = len(value)
-    yield encode_length(stop)
-    while stop:
-        start = max(0, stop - _PIECE_MEMBERS)
-        members, scores = value.slice(start, stop)
-        members.reverse()
-        scores.reverse()
-        entries = zip(members, scores, strict=True)
+    yield b"\x05" + encode_length(rest.count)
+    while (some := rest.take())[0]:
+        entries = zip(reversed(some[0]), reversed(some[1]), strict=True)
         yield b"".join([encode_string(member, compress) + pack(score) for member, score in entries])
-        stop = start
 
 
 def save(value: ZSet, options: SaveOptions) -> tuple[bytes, bytes]:
     """See `Saver`."""
     if value.is_compact:
         return b"\x11", _packed(value, options)
-    return b"\x05", b"".join(_pieces(value, options))
+    pieces = b"".join(_pieces(_Rest(value), options))
+    return pieces[:1], pieces[1:]
 
 
-def save_piecewise(value: ZSet, options: SaveOptions) -> Iterator[bytes]:
+def save_piecewise(value: ZSet, options: SaveOptions) -> Pieces:
     """See `PiecewiseSaver`."""
     if value.is_compact:
-        yield b"\x11" + _packed(value, options)
-        return
-    yield b"\x05"
-    yield from _pieces(value, options)
+        return Pieces([b"\x11" + _packed(value, options)])
+    rest = _Rest(value)
+    return Pieces(_pieces(rest, options), rest.hold)
 
 
 ENCODING = Encoding(
