@@ -148,6 +148,8 @@ class Bus:
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._listeners: list[asyncio.Server] = []
         self._encoded: tuple[Message, bytes] | None = None
+        self._failed: OSError | None = None
+        """What could not be saved: until the loop has ended, nothing more is said."""
         self._handlers: dict[type, Callable[..., None]] = {
             events.Send: self._send,
             events.Connect: self._connect,
@@ -188,6 +190,8 @@ class Bus:
 
     def tick(self, now_ms: int) -> None:
         """Ten times a second."""
+        if self._failed is not None:
+            return
         self._tell_data(now_ms)
         limit = self._cluster.settings.link_sendbuf_limit
         if limit:
@@ -221,6 +225,8 @@ class Bus:
         OSError when nodes.conf can not be written. Nothing behind it happens then, and the node ends, as Redis does:
         all that it would say from here on rests on what it could not remember.
         """
+        if self._failed is not None:
+            raise self._failed
         try:
             for effect in effects:
                 self._handlers[type(effect)](effect)
@@ -229,6 +235,7 @@ class Bus:
         except OSError as error:
             log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
             self._node.io.shut_down(exit_status=1)
+            self._failed = error
             raise
 
     # Links --------------------------------------------------------------------------------------------------------
