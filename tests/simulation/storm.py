@@ -74,6 +74,8 @@ class Storm(World):
         """Hosts that lost their disks, and who they were."""
         self.acks: list[tuple[int, str, int]] = []
         self.late: set[int] = set()
+        self.moved: set[int] = set()
+        """Slots that administrators have moved, or begun to, by SETSLOT."""
         self._ack_epochs: dict[int, int] = {}
         self._clients = new_random(seed, "clients")
         self._written = 0
@@ -160,7 +162,7 @@ class Storm(World):
             if other is not node and other.running and other.cluster.served[slot]
             and other.cluster.myself.config_epoch > epoch
         ]
-        if successors or epoch < self._ack_epochs.get(slot, 0):
+        if slot not in self.moved and (successors or epoch < self._ack_epochs.get(slot, 0)):
             self.late.add(value)
             assert self.lenient, (
                 f"{node.name} acknowledges a write to slot {slot} in epoch {epoch}, {successors or 'somebody'} has served "
