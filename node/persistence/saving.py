@@ -178,7 +178,7 @@ class Saving:
         replication = node.replication
         replication.flush()
         aux = standard_aux(replication.server_version, node.now_ms // 1000, 0, False, replication.place())
-        return SnapshotWalk(node.databases, self._options(), aux)
+        return SnapshotWalk(node.databases, self._options(), aux, free=node.io.free_later)
 
     def _options(self) -> SaveOptions:
         """As Redis 7.2 writes; as Redis 7.4 when fields of hashes expire, which an older form can not say."""

@@ -176,7 +176,7 @@ class PrimarySide:
         replication.open_backlog()
         offset = replication.offset
         options = self._options(members)
-        walk = SnapshotWalk(node.databases, options, self._aux(), keys=keys)
+        walk = SnapshotWalk(node.databases, options, self._aux(), keys=keys, free=node.io.free_later)
         for peer in members:
             node.stats.sync_full += 1
             peer.phase = Phase.SENDING

@@ -13,8 +13,9 @@ dealt into buckets by the hash of the key first, and only the keys of the curren
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from node.keyspace import Database, Keys, Value
 from node.persistence.options import SaveOptions
@@ -89,10 +90,6 @@ class _Listing:
             self._back += listed
         return self._front + self._back < size
 
-    def restart(self) -> None:
-        """The dict was copied: the order is the same."""
-        self._iterator = None
-
 
 class _Cursor:
     """Where the walk stands in one database. `number` is its name in the RDB, whatever SWAPDB makes of it."""
@@ -100,6 +97,7 @@ class _Cursor:
     __slots__ = (
         "bucket",
         "buckets",
+        "detached",
         "done",
         "early",
         "expires",
@@ -116,6 +114,8 @@ class _Cursor:
         self.number = database.index
         self.slots: list[Keys] = database.slots
         self.expires = database.expires
+        self.detached = False
+        """The database has lost all its keys since: what it had is held by nobody else, and does not change."""
         self.done = not any(database.slots)
         self.slot = -1
         self.left: dict[bytes, None] = {}
@@ -200,22 +200,18 @@ class _Cursor:
             for key in early.intersection(self.left):
                 del self.left[key]
 
-    def detach(self) -> None:
-        """The database is about to lose all its keys: hold on to those that are ahead.
-
-        Copies of the dicts, which cost a few nanoseconds a key: the originals may be emptied bit by bit behind us.
-        """
-        ahead = range(max(self.slot, 0), len(self.slots))
-        self.slots = [self.slots[at].copy() if at in ahead else {} for at in range(len(self.slots))]
-        self.expires = self.expires.copy()
-        if self.listing is not None:
-            self.listing.restart()
+    def release(self) -> list[dict[bytes, Any]]:
+        """The dicts that are nobody's but the cursor's, after a flush. It holds them no longer."""
+        held = [self.expires, *self.slots] if self.detached else []
+        self.slots, self.expires, self.done = [], {}, True
+        return held
 
 
 class SnapshotWalk:
     """One walk over `databases`. Call `step` until `finished`; what it returns, put together, is the RDB.
 
-    keys=False leaves the data out: an RDB with a header and an end. Errors: none of its own; a value of a class that
+    keys=False leaves the data out: an RDB with a header and an end. free: takes dicts that a flush left to the walk, at its
+    end, to free them piece by piece. Errors: none of its own; a value of a class that
     has no RDB encoding is a TypeError from the writer.
     """
 
@@ -226,6 +222,7 @@ class SnapshotWalk:
         aux: Iterable[tuple[bytes, bytes | int]] = (),
         *,
         keys: bool = True,
+        free: Callable[[list[Any]], None] | None = None,
     ) -> None:
         self.finished = False
         self.written = 0
@@ -234,6 +231,7 @@ class SnapshotWalk:
         self._writer = RdbWriter(options)
         self._writer.header(aux)
         self._options = options
+        self._free = free
         self._selected = -1
         self._pieces: KeyPieces | None = None
         """The value that is being written in pieces: whatever else is to be written has to wait for its end."""
@@ -289,7 +287,7 @@ class SnapshotWalk:
         """`Walker.before_flush`: the walk goes on over what the database was; what it becomes is not ours."""
         cursor = self._live[database.index]
         if cursor is not None and not cursor.done:
-            cursor.detach()
+            cursor.detached = True
         self._live[database.index] = None
 
     def before_swap(self, one: Database, other: Database) -> None:
@@ -327,9 +325,12 @@ class SnapshotWalk:
         for database in self._databases:
             if self in database.walkers:
                 database.walkers.remove(self)
+        dropped = [held for cursor in self._cursors for held in cursor.release()]
+        if dropped and self._free is not None:
+            self._free(dropped)
         self._databases = []
         self._live = {}
-        self._order = []
+        self._order = self._cursors = []
 
     def _write_keys(self, cursor: _Cursor, count: int, bytes_max: int) -> int:
         """Write keys of the current unit until something big turns up. Returns how many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from sys import getrefcount
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.config import Config
+from node.freeing import Remains
 from node.keyspace import Database
 from node.persistence.encodings import hashes, sets, zsets
 from node.persistence.options import SaveOptions
@@ -120,8 +122,9 @@ class Writer:
             database.expires[key] = at_ms
 
     def clear(self, number: int) -> None:
-        for keys in self.databases[number].clear():
-            keys.clear()
+        remains = Remains()
+        remains.add(self.databases[number].clear())
+        remains.free(1 << 30)
 
     def swap(self, one: int, other: int) -> None:
         if one != other:
@@ -273,3 +276,40 @@ def test_a_big_value_that_changes_is_neither_written_at_once_nor_replaced(kind: 
             data += part
         assert len(sizes) > 3
         assert loaded(data) == expected
+
+
+def test_a_flush_copies_nothing_and_what_it_dropped_is_freed_piece_by_piece() -> None:
+    databases = filled(False, [40, 30, 0])
+    expected = content_of(databases)
+    freed: list[Any] = []
+    walk = SnapshotWalk(databases, OPTIONS, free=freed.extend)
+    data = walk.step(3, 1000)
+    held = [databases[0].slots[0], databases[1].slots[0]]
+    writer = Writer(databases)
+    writer.clear(0)
+    writer.clear(1)
+    writer.set(0, b"key:1", b"new")
+    assert [len(keys) for keys in held] == [40, 30]
+    while not walk.finished:
+        assert not freed
+        data += walk.step(3, 1000)
+    assert loaded(data) == expected
+    assert all(any(one is keys for one in freed) for keys in held)
+
+
+@pytest.mark.parametrize("kind", [Hash, List, Set, ZSet])
+def test_what_is_dropped_while_it_is_written_is_held_by_nobody(kind: type) -> None:
+    """`Remains` frees piece by piece only what nobody else refers to."""
+    value = next(one for one in values() if type(one) is kind)
+    store = {Hash: "store", Set: "store", List: "blocks", ZSet: "_scores"}[kind]
+    database = Database(0, False)
+    database.store(b"big", value, None)
+    walk = SnapshotWalk([database], OPTIONS)
+    walk.step(1, 1)
+    assert not walk.finished
+    Writer([database]).delete(0, b"big")
+    held = getattr(value, store)
+    references = getrefcount(held)
+    assert references == 3  # the value's, the one of `held`, and the argument
+    while not walk.finished:
+        walk.step(1, 1)

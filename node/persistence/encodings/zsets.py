@@ -152,6 +152,7 @@ class _Rest:
         """The value is about to change: keep what is left of it."""
         if self._held is None:
             self._held = self._value.blocks(self.count)
+            self._value = ZSet()  # What is dropped is freed piece by piece only if nobody else refers to it.
 
 
 def _pieces(rest: _Rest, options: SaveOptions) -> Iterator[bytes]:
