@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ DEFAULT_PORT = 6379
 AUTH_HINT = "give the cluster's password with -a, or in HASHSLOT_AUTH or REDISCLI_AUTH"
 _AT_ONCE = 1024
 """Requests on their way to one node: more would fill both sides' buffers."""
+_POLL_S = 0.05
 
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<name>[^\[\]]*?)):(?P<port>[0-9]{1,5})")
 
@@ -83,10 +85,16 @@ class Link:
         self._connection: Any = None
 
     def ask(self, *words: Word) -> Any:
-        """One request's reply. Refusal when it is an error, Unreachable when there is none."""
-        reply = self.ask_many([words])[0]
-        if isinstance(reply, Refusal):
-            raise reply
+        """One request's reply. Refusal when it is an error, Unreachable when there is none.
+
+        A node that loads is asked again for as long as one waits for a reply: one that was emptied a moment ago may just
+        have begun to follow who took its last slot.
+        """
+        deadline = time.monotonic() + self._access.timeout_s
+        while isinstance(reply := self.ask_many([words])[0], Refusal):
+            if not reply.text.startswith("LOADING") or time.monotonic() > deadline:
+                raise reply
+            time.sleep(_POLL_S)
         return reply
 
     def ask_many(self, requests: Iterable[Sequence[Word]]) -> list[Any]:
@@ -118,9 +126,11 @@ class Link:
         import redis
 
         try:
-            return connection.read_response()
+            return connection.read_response(disconnect_on_error=False)
         except redis.AuthenticationError:
             raise
+        except redis.exceptions.BusyLoadingError as error:  # To redis-py it is a matter of the connection.
+            return Refusal(self.host, words, f"LOADING {error}")
         except redis.ResponseError as error:
             return Refusal(self.host, words, _with_code(error))
 

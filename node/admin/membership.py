@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from cluster.admin.checks import shown_slots
 from cluster.admin.picture import Host, Member, Picture
 from gossip.ids import NodeId
 from node.admin.cluster import Cluster, describe
 from node.admin.link import AdminError, Refusal
+
+EMPTY_TIMEOUT_S = 5.0
 
 
 def check_free(cluster: Cluster, node: Host) -> Member:
@@ -105,7 +109,7 @@ def check_leaving(cluster: Cluster, member: Member, *, evacuate: bool) -> None:
 def remove(cluster: Cluster, member: Member) -> list[str]:
     """Take the node, which owns nothing, out of the cluster and reset it. Lines about what else was done. AdminError."""
     told = []
-    if member.is_primary and (keys := cluster.ask(member.id, "DBSIZE")):
+    if keys := _keys_of_others(cluster, member):
         raise AdminError(
             f"{member.name} holds {keys:,} keys of slots that others own: `fix --search-multiple-owners` brings them home"
         )
@@ -118,6 +122,20 @@ def remove(cluster: Cluster, member: Member) -> list[str]:
     cluster.ask(member.id, "CLUSTER", "RESET", "HARD")
     told.append(f"{member.name} is out and reset: it knows nobody, under a new id.")
     return told
+
+
+def _keys_of_others(cluster: Cluster, member: Member) -> int:
+    """How many keys a primary without slots keeps. One that has just been emptied still removes them for a moment, or is
+    about to become a replica of who took its last slot: then they are that one's."""
+
+    def holds(picture: Picture) -> int:
+        now = picture.members[member.id]
+        return (now.keys or 0) if now.is_primary else 0
+
+    if holds(cluster.refresh()):
+        with suppress(AdminError):
+            cluster.wait(lambda picture: not holds(picture), f"{member.name} is empty", EMPTY_TIMEOUT_S)
+    return holds(cluster.picture)
 
 
 def check_forgettable(cluster: Cluster, member: Member) -> None:

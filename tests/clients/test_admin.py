@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ import pytest
 from click.testing import CliRunner, Result
 from redis.cluster import RedisCluster
 
+from cluster.admin.picture import Host
 from cluster.slots import key_slot
+from node.admin.link import Access, Link
 from node.cli import main
 from tests.clients.up import until
 from tests.servers import ROOT, ServerProcess, start
@@ -316,10 +320,27 @@ def test_nodes_come_and_go(mixed: Mixed) -> None:
         run("add-node", where, mixed.r, "--yes")
         keys = mixed.own_keys("o")[:3]
         ranges = ",".join(str(key_slot(key.encode())) for key in keys)
-        run("reshard", mixed.r, "--to", "blue", "--ranges", ranges, "--yes", "--method", "classic")
+        run("reshard", mixed.r, "--to", "blue", "--ranges", ranges, "--yes")
         assert "--evacuate" in run("del-node", mixed.r, "blue", "--yes", status=1).stderr
-        run("del-node", mixed.r, "blue", "--evacuate", "--yes", "--method", "classic")
+        run("del-node", mixed.r, "blue", "--evacuate", "--yes")
         mixed.assert_sound()
+
+
+def test_a_node_that_loads_is_asked_again() -> None:
+    """One that was just emptied follows who took its last slot, and may be loading when it is asked what became of it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as client:
+                for reply in (b"-LOADING Redis is loading\r\n", b"-LOADING Redis is loading\r\n", b":7\r\n"):
+                    while not (asked := client.recv(4096)).endswith(b"DBSIZE\r\n"):
+                        client.sendall(b"+OK\r\n" * asked.count(b"SETINFO"))
+                    client.sendall(reply)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert Link(Host("127.0.0.1", listening.getsockname()[1]), Access()).ask("DBSIZE") == 7
+        thread.join(10)
 
 
 def test_one_that_is_gone_is_forgotten(mixed: Mixed) -> None:
