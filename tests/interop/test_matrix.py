@@ -18,6 +18,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from tests.bench.migration import by_slot, fill, keys_in
+from tests.clients.test_admin import run
 from tests.clients.up import until
 from tests.interop.shards import Shards, key_of
 from tests.interop.test_failover import fails_over, manual
@@ -171,3 +172,13 @@ def test_field_deadlines_go_with_migrate_where_they_can(tmp_path: Path) -> None:
         with pytest.raises(redis.ResponseError, match="DUMP payload version or checksum are wrong"):
             other.client.execute_command("MIGRATE", "127.0.0.1", one.port, "hash", 0, 5000)
         assert fields(other) == expected and not one.client.exists("hash")
+
+
+def test_the_failover_command(shards: Shards) -> None:
+    """It tells what it would do, does it, and finds nothing to do for a primary."""
+    valkey, ours = (f"127.0.0.1:{shards.nodes[at].port}" for at in (VALKEY_2, OURS_OF_2))
+    assert f"{ours} takes the place of {valkey}" in run("failover", valkey, ours, "--dry-run").output
+    assert shards.nodes[OURS_OF_2].info()["role"] == "slave"
+    for taker in (ours, valkey):
+        assert f"Done: {taker} is the primary" in run("failover", valkey, taker, "--yes").output
+        assert "is a primary already" in run("failover", ours, taker, "--yes").output
