@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from cluster import elections, lease, manual_failover, voting
+from cluster import elections, lease, manual_failover, roles, voting
 from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
 from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, Received, ResumeWrites, Send, Tick
 from cluster.failover import DataLink
@@ -28,7 +28,7 @@ from gossip.messages import (
     NodeFlag,
     Ping,
 )
-from tests.cluster.machines import ME, NOW, SETTINGS, B, C, D, Peer, header, ping, primary, replica, saved
+from tests.cluster.machines import ME, NO_SLOTS, NOW, SETTINGS, B, C, D, Peer, header, ping, primary, replica, saved
 
 E = NodeId("e" * 40)
 T = SETTINGS.node_timeout_ms
@@ -431,3 +431,13 @@ def test_another_history_is_refused_only_from_the_primary_that_it_was_and_only_f
     assert not cluster.accepts_history(98), "in sync again, it counts again"
     cluster.operations.replicate(C, False, NOW)
     assert cluster.accepts_history(0), "that one's data it never had"
+
+
+def test_a_replica_follows_the_successor_that_its_primary_names() -> None:
+    """The primary's own word is the first of a failover: the successor's claim says nothing new afterwards."""
+    cluster = candidate()
+    before, heir = cluster.members[B], cluster.members[D]
+    roles.hear(cluster, before, header(B, 4, flags=NodeFlag.REPLICA, primary=D, slots=NO_SLOTS))
+    assert heir.is_primary and heir.slot_count and before.primary is heir
+    assert cluster.myself.primary is heir
+    assert any("grandmaster" in one.text for one in finish(cluster) if isinstance(one, Log))
