@@ -357,7 +357,7 @@ def test_a_module_opcode_that_is_unknown() -> None:
 
 
 def test_an_opcode_that_is_unknown() -> None:
-    with pytest.raises(RdbError, match="unknown type 243"):
-        read(sealed(b"\xf3\x00"))
+    with pytest.raises(RdbError, match="unknown type 242"):
+        read(sealed(b"\xf2\x00"))
     with pytest.raises(RdbError, match="release candidate"):
         read(sealed(b"\xf6\x00"))
