@@ -4,8 +4,8 @@
 
 Three primaries with a replica each, node timeout 2 s, 100 writes a batch without a pause to each primary; each round kills
 the owner of the first slots, waits for the other node of its shard to take a write, starts the dead one again and waits
-until it replicates. KIND is hashslot, redis or valkey. CANDIDATE: the first shard's replica is of this kind, and gives its place
-back after each round, so that it is always the one to be elected, by voters of KIND.
+until it replicates. KIND is hashslot, redis or valkey. CANDIDATE: the first shard's replica is of this kind, and gives
+its place back after each round, so that it is always the one to be elected, by voters of KIND.
 """
 
 from __future__ import annotations
