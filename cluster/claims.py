@@ -141,8 +141,12 @@ def _winnable(core: Core, claimant: Member, epoch: int, contested: int) -> int:
 
 
 def _is_newcomer_to(claimant: Member, owner: Member) -> bool:
-    """Whether the claimant owns nothing and is no successor of this owner, which is well."""
-    if claimant.slot_count or owner.flags & FAIL:
+    """Whether the claimant owns nothing and is no successor of this owner, which is well.
+
+    A replica that was promoted may be one, whatever shard it was last known in: it may have come to this one (replica
+    migration) without the owner's having heard of it.
+    """
+    if claimant.slot_count or claimant.promoted or owner.flags & FAIL:
         return False
     return claimant.shard_id is None or claimant.shard_id != owner.shard_id
 

@@ -77,6 +77,7 @@ def set_primary_role(core: Core, member: Member) -> None:
         return
     if member.primary is not None:
         core.gossip.members.set_primary(member, None)
+        member.promoted = True
         if member is not core.myself:
             member.flags |= MIGRATE_TO
     member.flags = member.flags & ~REPLICA | PRIMARY
