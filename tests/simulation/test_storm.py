@@ -48,10 +48,8 @@ def test_what_storms_have_found(seed: int, shape: str, kinds: tuple[str, ...]) -
     assert not outcome.error, f"{outcome.error}: {outcome.again}"
 
 
-@pytest.mark.xfail(strict=True, reason="the old primary takes its successor, whose shard it does not know, for a newcomer")
 def test_an_old_primary_believes_in_a_successor_that_has_just_come_from_another_shard() -> None:
-    """n1 migrates to n2's shard and is elected, cut off from n2; voters tell n2, which refuses (`claims._is_newcomer_to`)
-    and serves on until it hears n1 itself."""
+    """n1 migrates to n2's shard and is elected, cut off from n2: what voters tell n2 of it must be believed."""
     outcome = run(7)
     assert not outcome.error, f"{outcome.error}: {outcome.again}"
 
