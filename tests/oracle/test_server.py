@@ -322,7 +322,9 @@ def test_command_docs_arguments(redis70: ServerProcess) -> None:
 
 
 _OTHER_SHAPE = {"client|list", "client|kill", "shutdown", "config|get", "command|getkeys", "command|getkeysandflags"}
-"""Described in another way since 7.2, or, for SHUTDOWN and CLIENT KILL, by what their syntax line says."""
+_OTHER_SHAPE |= {"failover", "migrate"}
+"""Described in another way since 7.2, or, for SHUTDOWN, CLIENT KILL, FAILOVER and MIGRATE, by what their syntax line says:
+7.0 gives TO to the whole block, and calls AUTH and AUTH2 optional within a choice that is optional itself."""
 _OTHER_SINCE = {"client|pause"}
 
 
