@@ -71,8 +71,8 @@ class Member:
     link: outbound, also while it is being opened. ping_sent_ms: of the ping that is not answered yet. data_received_ms:
     any message over our own link. fail_since_ms: when FAIL was set. reports: by whom it was last called unreachable, when.
     slot_count: how many slots the floor above says it owns; who owns any has a vote. offset: replication offset, bytes.
-    answered: it has sent a PONG since this process started. promoted: it was a replica before it was a primary. met_ms: when MEET was last sent to it, until it is sure to
-    know this node.
+    answered: it has sent a PONG since this process started. promoted: it was a replica before it was a primary.
+    met_ms: when MEET was last sent to it, until it is sure to know this node.
     What it has proved (`proof.py`): heard is the last header that came over our own link to it, in which its current epoch
     last grew at epoch_ms; proof_ms is when the latest PING was sent that it has answered. asked_ms, ask_again: a question
     is on its way, another must follow. waiting: what must wait for its word, over which link and since when. not_at: an
