@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node import resp
@@ -125,9 +125,7 @@ def stop(nodes: Nodes, number: int) -> Outcome:
         writer.finish()
     nodes.until_well()
     with nodes.client(nodes.primary_of(shard), 20) as client:
-        queued_lost = sum(value is None for value in client.mget(keys) if granted) if len(granted) == QUEUED else 0
-        if 0 < len(granted) < QUEUED:
-            queued_lost = sum(value is None for value in client.mget(granted))
+        queued_lost = sum(value is None for value in client.mget(granted)) if granted else 0
     outcome = _outcome(nodes, writers, shard)
     outcome.acknowledged += len(granted)
     outcome.lost += queued_lost
@@ -135,16 +133,18 @@ def stop(nodes: Nodes, number: int) -> Outcome:
     return outcome
 
 
-def isolate(nodes: Nodes, number: int) -> Outcome:
-    """A primary is cut off from everybody but clients on its own host, who go on writing to it."""
+def _cut_off(nodes: Nodes, number: int, companions: Sequence[int] = ()) -> Outcome:
+    """A primary is cut off together with companions, while a client on the last one's host (its own if it is alone) writes
+    to it."""
     shard = number % PRIMARIES
     node = nodes.primary_of(shard)
+    side = [node, *companions]
     writers = _writers(nodes, number)
-    near = Writer(nodes, node, (node,), b"{%b}:%d:near" % (tag_of(shard), number))
+    near = Writer(nodes, side[-1], (node,), b"{%b}:%d:near" % (tag_of(shard), number))
     near.start()
     time.sleep(WARM_S)
     began = time.monotonic()
-    nodes.hosts.split([node])
+    nodes.hosts.split(side)
     _until_taken_over(nodes, node)
     time.sleep(nodes.timeout_ms / 1000 + 0.5)
     near.finish()
@@ -155,24 +155,14 @@ def isolate(nodes: Nodes, number: int) -> Outcome:
     return outcome
 
 
+def isolate(nodes: Nodes, number: int) -> Outcome:
+    """A primary is cut off from everybody but clients on its own host, who go on writing to it."""
+    return _cut_off(nodes, number)
+
+
 def halve(nodes: Nodes, number: int) -> Outcome:
     """A primary and another's replica are cut off together: a minority, with clients on its side."""
-    shard = number % PRIMARIES
-    node = nodes.primary_of(shard)
-    companion = _other(nodes.primary_of((shard + 1) % PRIMARIES))
-    writers = _writers(nodes, number)
-    near = Writer(nodes, companion, (node,), b"{%b}:%d:near" % (tag_of(shard), number))
-    near.start()
-    time.sleep(WARM_S)
-    began = time.monotonic()
-    nodes.hosts.split([node, companion])
-    _until_taken_over(nodes, node)
-    time.sleep(nodes.timeout_ms / 1000 + 0.5)
-    near.finish()
-    nodes.hosts.join()
-    outcome = _outcome(nodes, [*writers, near], shard)
-    outcome.written_s = near.last_after(began)
-    return outcome
+    return _cut_off(nodes, number, [_other(nodes.primary_of((number + 1) % PRIMARIES))])
 
 
 def delay(nodes: Nodes, number: int) -> Outcome:
