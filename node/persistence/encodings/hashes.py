@@ -7,7 +7,7 @@ when we do. Read is also 23, of Redis 7.4's candidates; their 22 was something e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from node.persistence import listpack, ziplist
@@ -28,6 +28,7 @@ TAG_HASH_LISTPACK_EX = 25
 
 _VERSION_WITH_DEADLINES = 12
 _NEVER = (1 << 64) - 1
+_TIME_BYTES = 8
 
 _PIECE_BYTES = 32 * 1024
 _PIECE_FIELDS = 64
@@ -45,14 +46,21 @@ class _Table:
         self.fields: dict[bytes, bytes] = {}
 
 
-def load_table(cursor: Cursor) -> Hash:
-    """Type 4: a count, then that many fields and values."""
+def _begun(cursor: Cursor, base_bytes: int = 0) -> _Table:
+    """The table that is being read. Where it begins: base_bytes of the time from which deadlines count, then a count."""
     table = cursor.progress
     if not isinstance(table, _Table):
-        table = cursor.progress = _Table(cursor.length())
+        base_ms = int.from_bytes(cursor.take(base_bytes), "little")
+        table = cursor.progress = _Table(cursor.length(), base_ms)
         if table.count == 0:
             raise EmptyValue("a hash without fields")
         cursor.commit()
+    return table
+
+
+def load_table(cursor: Cursor) -> Hash:
+    """Type 4: a count, then that many fields and values."""
+    table = _begun(cursor)
     fields = table.fields
     string = cursor.string
     for _ in range(len(fields), table.count):
@@ -74,8 +82,8 @@ def _made(table: _Table) -> Hash:
 
 
 def _deadline(cursor: Cursor) -> int:
-    """A time in unix ms as eight bytes."""
-    return int.from_bytes(cursor.take(8), "little")
+    """A time in unix ms."""
+    return int.from_bytes(cursor.take(_TIME_BYTES), "little")
 
 
 def _checked_ms(deadline_ms: int) -> int:
@@ -87,13 +95,7 @@ def _checked_ms(deadline_ms: int) -> int:
 def load_expiring_table(cursor: Cursor) -> Hash:
     """Type 24: the earliest deadline, a count, then for each field the ms from there on plus 1, 0 for none; the field;
     the value."""
-    table = cursor.progress
-    if not isinstance(table, _Table):
-        base_ms = _deadline(cursor)
-        table = cursor.progress = _Table(cursor.length(), base_ms)
-        if table.count == 0:
-            raise EmptyValue("a hash without fields")
-        cursor.commit()
+    table = _begun(cursor, _TIME_BYTES)
     for _ in range(len(table.fields), table.count):
         offset_ms = cursor.length()
         name = cursor.string()
@@ -105,12 +107,7 @@ def load_expiring_table(cursor: Cursor) -> Hash:
 
 def load_valkey_table(cursor: Cursor) -> Hash:
     """Type 22: a count, then for each a field, a value, and its deadline in ms, all ones for none."""
-    table = cursor.progress
-    if not isinstance(table, _Table):
-        table = cursor.progress = _Table(cursor.length())
-        if table.count == 0:
-            raise EmptyValue("a hash without fields")
-        cursor.commit()
+    table = _begun(cursor)
     for _ in range(len(table.fields), table.count):
         name = cursor.string()
         value = cursor.string()
@@ -193,53 +190,51 @@ def _expiring_listpack(value: Hash, by_field: Mapping[bytes, int], first_ms: int
     fields = value.lookup()
     ordered = sorted(fields, key=lambda field: by_field.get(field, _NEVER))
     items = (item for field in ordered for item in (field, fields[field], b"%d" % by_field.get(field, 0)))
-    return b"\x19" + first_ms.to_bytes(8, "little") + encode_string(listpack.encode(items), compress)
+    return b"\x19" + first_ms.to_bytes(_TIME_BYTES, "little") + encode_string(listpack.encode(items), compress)
 
 
-def _expiring_pieces(rest: _Rest, first_ms: int, compress: bool) -> Iterator[bytes]:
-    """A hash with deadlines as a table (24), tag first."""
-    parts = [b"\x18", first_ms.to_bytes(8, "little"), encode_length(rest.count)]
+def _table_pieces(rest: _Rest, head: bytes, entry: Callable[[bytes, bytes], Iterable[bytes]]) -> Iterator[bytes]:
+    """A hash as a table. head: the tag and what comes before the count. entry: how a field with its value is written."""
+    parts = [head, encode_length(rest.count)]
     size = 0
     while names := rest.names.take(_PIECE_FIELDS):
         for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
-            deadline_ms = rest.by_field.get(name)
-            parts.append(encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1))
-            parts += (encode_string(name, compress), encode_string(text, compress))
+            parts += entry(name, text)
             size += len(name) + len(text) + 8
             if size >= _PIECE_BYTES:
                 yield b"".join(parts)
                 parts, size = [], 0
     yield b"".join(parts)
+
+
+def _expiring_pieces(rest: _Rest, first_ms: int, compress: bool) -> Iterator[bytes]:
+    """A hash with deadlines as a table (24), tag first: see `load_expiring_table`."""
+
+    def entry(name: bytes, text: bytes) -> tuple[bytes, bytes, bytes]:
+        deadline_ms = rest.by_field.get(name)
+        offset = encode_length(0 if deadline_ms is None else deadline_ms - first_ms + 1)
+        return offset, encode_string(name, compress), encode_string(text, compress)
+
+    return _table_pieces(rest, b"\x18" + first_ms.to_bytes(_TIME_BYTES, "little"), entry)
 
 
 def _valkey_pieces(rest: _Rest, compress: bool) -> Iterator[bytes]:
     """The same as Valkey writes it (22), tag first: see `load_valkey_table`."""
-    parts = [b"\x16", encode_length(rest.count)]
-    size = 0
-    while names := rest.names.take(_PIECE_FIELDS):
-        for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
-            parts += (encode_string(name, compress), encode_string(text, compress))
-            parts.append(rest.by_field.get(name, _NEVER).to_bytes(8, "little"))
-            size += len(name) + len(text) + 8
-            if size >= _PIECE_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
-    yield b"".join(parts)
+
+    def entry(name: bytes, text: bytes) -> tuple[bytes, bytes, bytes]:
+        deadline_ms = rest.by_field.get(name, _NEVER)
+        return encode_string(name, compress), encode_string(text, compress), deadline_ms.to_bytes(_TIME_BYTES, "little")
+
+    return _table_pieces(rest, b"\x16", entry)
 
 
 def _plain_pieces(rest: _Rest, compress: bool) -> Iterator[bytes]:
     """A hash as a table (4), tag first."""
-    parts = [b"\x04", encode_length(rest.count)]
-    size = 0
-    while names := rest.names.take(_PIECE_FIELDS):
-        for name, text in zip(names, rest.texts.take(_PIECE_FIELDS), strict=True):
-            head, tail = encode_string(name, compress), encode_string(text, compress)
-            parts += (head, tail)
-            size += len(head) + len(tail)
-            if size >= _PIECE_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
-    yield b"".join(parts)
+
+    def entry(name: bytes, text: bytes) -> tuple[bytes, bytes]:
+        return encode_string(name, compress), encode_string(text, compress)
+
+    return _table_pieces(rest, b"\x04", entry)
 
 
 def save(value: Hash, options: SaveOptions) -> tuple[bytes, bytes]:
