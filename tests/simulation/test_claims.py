@@ -277,18 +277,10 @@ def test_after_any_trouble_everyone_agrees_again(seed: int) -> None:
         elif victim.running and victim.cluster.myself.is_primary:
             victim.carry_out(victim.cluster.operations.bump_epoch(world.now_ms)[2])
         world.run(random.randrange(3000))
-        for node in nodes:
-            if not node.running and random.random() < 0.5:
-                node.start()
-            elif node.paused_events is not None and random.random() < 0.5:
-                node.resume()
+        world.bring_back(nodes, chance=0.5)
         if random.random() < 0.4:
             world.network.cut.clear()
-    for node in nodes:
-        if not node.running:
-            node.start()
-        elif node.paused_events is not None:
-            node.resume()
+    world.bring_back(nodes)
     world.network.heal()
     world.run_until(lambda: world.agreed(nodes), 15_000, "agreement after healing")
     assert len({node.cluster.myself.config_epoch for node in nodes if node.cluster.myself.is_primary}) == 3

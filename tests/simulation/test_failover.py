@@ -244,18 +244,10 @@ def test_after_any_trouble_every_slot_has_one_owner_again(seed: int) -> None:
             cut = 1 + random.randrange(7)
             world.network.partition(names[:cut], names[cut:])
         world.run(random.randrange(2 * T))
-        for node in nodes:
-            if not node.running and random.random() < 0.5:
-                node.start()
-            elif node.paused_events is not None and random.random() < 0.5:
-                node.resume()
+        world.bring_back(nodes, chance=0.5)
         if random.random() < 0.4:
             world.network.cut.clear()
-    for node in nodes:
-        if not node.running:
-            node.start()
-        elif node.paused_events is not None:
-            node.resume()
+    world.bring_back(nodes)
     world.network.heal()
     world.run_until(lambda: world.agreed(nodes), 10 * attempt_ms(T), "agreement after healing")
     assert sum(sum(node.cluster.served) for node in nodes) == 16384, "every slot is served once"

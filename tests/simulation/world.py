@@ -108,6 +108,18 @@ class World:
         """Hosts that are up and not paused."""
         return [node for node in self.nodes if node.running and node.paused_events is None]
 
+    def bring_back(self, nodes: Iterable[SimNode], chance: float = 1.0) -> None:
+        """Start who is down and let go on who is paused, each with that probability."""
+        for node in nodes:
+            if node.running and node.paused_events is None:
+                continue
+            if chance < 1 and self.random.random() >= chance:
+                continue
+            if node.running:
+                node.resume()
+            else:
+                node.start()
+
     # Time ---------------------------------------------------------------------------------------------------------
 
     def run(self, duration_ms: int) -> None:
