@@ -51,12 +51,6 @@ Key = tuple[str, int, str]
 """Command, pipeline length, server."""
 
 
-def requests_for(command: str, pipeline: int, quick: bool) -> int:
-    """How many requests a run sends: about a second of a fast server's time, a third of that when quick."""
-    plain = {1: 60_000}.get(pipeline, 400_000 if pipeline < 50 else 800_000)
-    return plain // _WEIGHT.get(command, 1) // (3 if quick else 1)
-
-
 def prefill(running: Running, keys: int = KEYS, key: bytes = b"key:%012d", value: bytes = b"VXK") -> None:
     """Set all keys that redis-benchmark will draw from. A `value` with a %d in it differs for each key."""
     with connect(running.port) as plain, plain.makefile("rb") as replies:
@@ -99,22 +93,32 @@ def benchmark(
     return float(rows[-1]["rps"]), cpu_s / requests * 1e6
 
 
+def run_once(running: Running, command: str, pipeline: int, quick: bool) -> tuple[float, float]:
+    """One run of about a second of a fast server's time, a third of that when quick. See `benchmark`."""
+    plain = {1: 60_000}.get(pipeline, 400_000 if pipeline < 50 else 800_000)
+    return benchmark(running, command, pipeline, plain // _WEIGHT.get(command, 1) // (3 if quick else 1))
+
+
 def rounds(
     servers: Sequence[Running],
     commands: Sequence[str],
     pipelines: Sequence[int],
     count: int,
-    quick: bool,
     tell: Callable[[str], None],
+    prepare: Callable[[Running], None],
+    run: Callable[[Running, str, int], tuple[float, float]],
 ) -> dict[Key, Runs]:
-    """`count` runs of everything, the servers in turn within each: what else the machine does hits all alike."""
+    """`count` runs of everything, the servers in turn within each: what else the machine does hits all alike.
+
+    prepare: fills a server before the first run. run: of one command and pipeline length on a server, see `benchmark`.
+    """
     results: dict[Key, Runs] = {}
     for running in servers:
-        prefill(running)
+        prepare(running)
     for turn in range(count):
         for command, pipeline, running in _turns(servers, commands, pipelines, turn):
             tell(f"round {turn + 1}/{count}: {command} -P {pipeline} on {running.kind.name}")
-            rps, cpu_us = benchmark(running, command, pipeline, requests_for(command, pipeline, quick))
+            rps, cpu_us = run(running, command, pipeline)
             runs = results.setdefault((command, pipeline, running.kind.name), Runs())
             runs.rps.append(rps)
             runs.cpu_us.append(cpu_us)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from tests.bench.filling import fill
-from tests.bench.load import COMMANDS, Key, Runs, benchmark
+from tests.bench.load import COMMANDS, benchmark
 from tests.bench.servers import Running
 
 _RANDOM = "__rand_int__"
@@ -43,7 +41,6 @@ POPPED = {"RPOP": ("RPUSH", "bench:list", 1), "SPOP": ("SADD", "bench:set", 1)}
 _WEIGHT = {"ZRANGE": 6, "LRANGE": 6, "HGETALL": 6}
 """How many usual requests one of these is worth."""
 
-
 READ = (("RPUSH", "bench:list100", 100, 1), ("ZADD", "bench:zset100", 100, 2), ("HSET", "bench:hash50", 50, 2))
 """The collections that are only read: how they are filled, key, elements, words of an element."""
 
@@ -54,35 +51,10 @@ def prepare(running: Running) -> None:
         fill(running, command, key, count, words)
 
 
-def rounds(
-    servers: Sequence[Running],
-    commands: Sequence[str],
-    pipelines: Sequence[int],
-    count: int,
-    quick: bool,
-    tell: Callable[[str], None],
-) -> dict[Key, Runs]:
-    """`count` runs of everything, the servers in turn within each. BenchError on an error reply."""
-    results: dict[Key, Runs] = {}
-    for running in servers:
-        prepare(running)
-    for turn in range(count):
-        first = turn % len(servers)
-        for command in commands:
-            for pipeline in pipelines:
-                for running in [*servers[first:], *servers[:first]]:
-                    tell(f"round {turn + 1}/{count}: {command} -P {pipeline} on {running.kind.name}")
-                    runs = results.setdefault((command, pipeline, running.kind.name), Runs())
-                    rps, cpu_us = _run(running, command, pipeline, quick)
-                    runs.rps.append(rps)
-                    runs.cpu_us.append(cpu_us)
-    return results
-
-
-def _run(running: Running, command: str, pipeline: int, quick: bool) -> tuple[float, float]:
+def run_once(running: Running, command: str, pipeline: int, quick: bool) -> tuple[float, float]:
+    """One run; what it takes away is put there before. See `load.benchmark`."""
     requests = (40_000 if pipeline == 1 else 160_000) // _WEIGHT.get(command, 1) // (4 if quick else 1)
     if command in POPPED:
         adding, key, words = POPPED[command]
         fill(running, adding, key, requests, words)
     return benchmark(running, command, pipeline, requests, TYPES[command])
-
