@@ -35,13 +35,18 @@ class Clock:
 
     def __init__(self, now_ms: int) -> None:
         self.now_ms = now_ms
-        self._due: list[tuple[int, int, Callable[[], None]]] = []
-        self._count = 0
+        self._times: list[int] = []
+        """A heap of those for which there is anything in `_due`: thousands of messages share a millisecond."""
+        self._due: dict[int, deque[Callable[[], None]]] = {}
 
     def at(self, time_ms: int, action: Callable[[], None]) -> None:
-        """Do something then."""
-        self._count += 1
-        heapq.heappush(self._due, (time_ms, self._count, action))
+        """Do something then, or now if that is over."""
+        time_ms = max(time_ms, self.now_ms)
+        due = self._due.get(time_ms)
+        if due is None:
+            due = self._due[time_ms] = deque()
+            heapq.heappush(self._times, time_ms)
+        due.append(action)
 
     def after(self, delay_ms: int, action: Callable[[], None]) -> None:
         """Do something after a while."""
@@ -49,10 +54,16 @@ class Clock:
 
     def run_until(self, time_ms: int) -> None:
         """Let time pass."""
-        while self._due and self._due[0][0] <= time_ms:
-            self.now_ms, _, action = heapq.heappop(self._due)
-            action()
-        self.now_ms = time_ms
+        times = self._times
+        while times and times[0] <= time_ms:
+            self.now_ms = now_ms = times[0]
+            due = self._due[now_ms]
+            while due:
+                due.popleft()()
+            if self._due.get(now_ms) is due:  # Unless one of them has let time pass itself.
+                heapq.heappop(times)
+                del self._due[now_ms]
+        self.now_ms = max(time_ms, self.now_ms)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,8 +75,8 @@ class End:
     last_arrival_ms: int = 0
     life: int = 0
     open: bool = True
-    on_its_way: deque[tuple[int, Callable[[End], None]]] = field(default_factory=deque)
-    """With `tcp`: what is to arrive here, and when at the earliest."""
+    on_its_way: deque[tuple[int, Callable[[End], None]]] | None = None
+    """With `tcp`, once there was anything: what is to arrive here, and when at the earliest."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +96,7 @@ class Network:
     """Carries messages between hosts. cut: unordered pairs of host names that cannot hear each other.
 
     deaf: (from, to) of which nothing arrives in that direction. clogged: (from, to) -> how much later everything comes, ms.
+    faultless: every message arrives once, in order, after as long as `faults` says; nobody is cut off.
     """
 
     clock: Clock
@@ -93,6 +105,7 @@ class Network:
     cut: set[frozenset[str]] = field(default_factory=set)
     carried: int = 0
     tcp: bool = False
+    faultless: bool = False
     deaf: set[tuple[str, str]] = field(default_factory=set)
     clogged: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -126,6 +139,13 @@ class Network:
         self, connection: Connection, source: End, deliver: Callable[[End], None], *, may_repeat: bool = False
     ) -> None:
         """Bring a message from one end of a connection to the other, or not. may_repeat: with `tcp`, it may come twice."""
+        if self.faultless:
+            target = connection.other(source)
+            least_ms, most_ms = self.faults.delay_ms
+            arrival_ms = self.clock.now_ms + least_ms + int(self.random.random() * (most_ms + 1 - least_ms))
+            target.last_arrival_ms = arrival_ms = max(arrival_ms, target.last_arrival_ms)
+            self.clock.at(arrival_ms, lambda: None if connection.closed else deliver(target))
+            return
         if self.tcp:
             for _ in range(2 if may_repeat and self.random.random() < self.faults.duplication else 1):
                 self.queue(connection, source, deliver)
@@ -148,6 +168,8 @@ class Network:
         target = connection.other(source)
         slower_ms = self.clogged.get((source.host.name, target.host.name), 0)
         self.carried += 1
+        if target.on_its_way is None:
+            target.on_its_way = deque()
         target.on_its_way.append((self.clock.now_ms + self.delay_ms() + slower_ms, deliver))
         if len(target.on_its_way) == 1:
             self._pump(source, target)
@@ -155,6 +177,7 @@ class Network:
     def _pump(self, source: End, target: End) -> None:
         """Deliver what is due, one after the other; what can not pass is tried again."""
         arriving, now_ms = target.on_its_way, self.clock.now_ms
+        assert arriving is not None
         while arriving:
             ready_ms, deliver = arriving[0]
             if ready_ms > now_ms:

@@ -1,7 +1,8 @@
 """Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else.
 
 Their data is a list of writes, gone with the process; a replica copies its primary's at every tick, as far as the network
-lets it. The length of the list is the replication offset. A host has its own clock, which may differ from the world's.
+lets it. The length of the list is the replication offset. A host has clocks of its own: one on the wall, which may differ
+from the world's and is set at times, and one that only goes forwards, from what the wall showed when the process began.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class SimNode:
         self.settings = settings
         self.random = Random(f"{world.seed} {name}")
         self.saved: SavedState | None = None
+        self.saved_epoch: tuple[SavedState | None, int] = (None, 0)
+        """The node's own config epoch in what it saved: looked for once."""
         self.running = False
         self.paused_events: list[events.Event] | None = None
         self.ends: dict[int, tuple[Connection, End]] = {}
@@ -57,9 +60,11 @@ class SimNode:
         self.unwilling = False
         self.link_heard_ms: int | None = None
         self.paused_writes = False
+        self.wall_offset_ms = 0
+        """By how much the clock on the wall differs from the world's."""
         self.clock_offset_ms = 0
         self.clock_ppm = 0
-        """By so many millionths the host's clock goes too fast."""
+        """By so many millionths the host's clocks go too fast."""
         self.cluster = Cluster(settings, self.random, now_ms=world.now_ms)
 
     @property
@@ -68,7 +73,7 @@ class SimNode:
 
     @property
     def now_ms(self) -> int:
-        """What the host's clock shows."""
+        """By the clock that only goes forwards."""
         now_ms = self.world.now_ms + self.clock_offset_ms
         return now_ms if not self.clock_ppm else now_ms + self.world.age_ms * self.clock_ppm // 1_000_000
 
@@ -76,6 +81,7 @@ class SimNode:
 
     def start(self, saved: SavedState | None = None) -> None:
         """Begin, or begin again: from a given state, else from the disk, else as a new node."""
+        self.clock_offset_ms = self.wall_offset_ms
         now_ms = self.now_ms
         if saved is None and self.saved is not None:
             saved = parse_nodes_conf(format_nodes_conf(self.saved))
@@ -129,8 +135,10 @@ class SimNode:
     def replicate(self) -> bool:
         """A replica copies what its primary has; whether the link is up."""
         node, ip = self.following
-        primary = next((one for one in self.world.running() if one.id == node and one.ip == ip), None)
-        if primary is None or not self.world.network.connects(self.name, primary.name):
+        primary = self.world.host_at(ip)
+        if primary is None or primary.id != node or not primary.running or primary.paused_events is not None:
+            return False
+        if not self.world.network.connects(self.name, primary.name):
             return False
         theirs = primary.writes
         if theirs[: len(self.writes)] == self.writes:
@@ -146,6 +154,7 @@ class SimNode:
 
     def _tell_data(self) -> None:
         """What the bus tells the machine ten times a second."""
+        self.cluster.gossip.wall_ahead_ms = self.wall_offset_ms - self.clock_offset_ms
         if self.plain:
             self.cluster.comeback.over = True
         data_link = None

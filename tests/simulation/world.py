@@ -39,6 +39,8 @@ class World:
         self.clock = Clock(EPOCH_START_MS)
         self.network = Network(self.clock, self.random)
         self.nodes: list[SimNode] = []
+        self._found: dict[str, SimNode] = {}
+        """Address -> the host that was last found there."""
         self.waiting: dict[tuple[str, int], list[Message]] = {}
         self._claims: dict[str, tuple[int, int]] = {}
         self._owned: dict[int, dict[str, int]] = {}
@@ -136,12 +138,21 @@ class World:
 
     # The network --------------------------------------------------------------------------------------------------
 
+    def host_at(self, ip: str) -> SimNode | None:
+        """The host that has this address now."""
+        found = self._found.get(ip)
+        if found is None or found.ip != ip:
+            found = next((one for one in self.nodes if one.ip == ip), None)
+            if found is not None:
+                self._found[ip] = found
+        return found
+
     def connect(self, source: SimNode, effect: events.Connect) -> None:
         """Try to make a connection; it is refused where nobody listens and gets no answer across a partition."""
         life = source.life
 
         def arrive() -> None:
-            target = next((one for one in self.nodes if (one.ip, BUS_PORT) == (effect.ip, effect.bus_port)), None)
+            target = self.host_at(effect.ip) if effect.bus_port == BUS_PORT else None
             if not source.running or source.life != life or effect.link not in source.cluster.gossip.links:
                 return
             if target is None or not self.network.connects(source.name, target.name):
@@ -203,8 +214,10 @@ class World:
         if isinstance(message, FailoverAuthAck):
             assert saved.last_vote_epoch >= header.current_epoch, f"{node.name} votes before it is saved, {self}"
         if node.cluster.myself.is_primary:
-            (own,) = [one for one in saved.nodes if one.id == header.sender]
-            assert own.config_epoch >= header.config_epoch, f"{node.name} tells its epoch before it is saved, {self}"
+            if node.saved_epoch[0] is not saved:
+                (own,) = [one for one in saved.nodes if one.id == header.sender]
+                node.saved_epoch = (saved, own.config_epoch)
+            assert node.saved_epoch[1] >= header.config_epoch, f"{node.name} tells its epoch before it is saved, {self}"
 
     def check_vote(self, node: SimNode, link: int, message: Message) -> None:
         """One vote a voter and epoch, whatever has crashed meanwhile."""
