@@ -169,7 +169,7 @@ def _ask(core: Core, primary: Member, now_ms: int) -> None:
     election.expired = False
     election.tries += 1
     if election.tries <= QUICK_TRIES:
-        election.retry_ms = now_ms + DELAY_MS + int(core.random.random() * JITTER_MS)
+        election.retry_ms = _soon(core, now_ms)
     else:
         # Real voters refuse a second vote for two timeouts. After that long a rest all of them are free to vote again.
         election.tries = 0
@@ -178,6 +178,14 @@ def _ask(core: Core, primary: Member, now_ms: int) -> None:
     core.out.log(Level.NOTICE, f"Starting a failover election for epoch {election.epoch}.")
     if primary.failed:
         core.gossip.broadcast(Fail(core.header(), primary.id))
+    _request(core)
+
+
+def _soon(core: Core, now_ms: int) -> int:
+    return now_ms + DELAY_MS + int(core.random.random() * JITTER_MS)
+
+
+def _request(core: Core) -> None:
     forced = core.manual.end_ms > 0 or core.comeback.asks_since_ms is not None
     core.gossip.broadcast(FailoverAuthRequest(core.header(MessageFlag.FORCE_VOTE if forced else MessageFlag.NONE)))
 
@@ -188,10 +196,16 @@ def _ask(core: Core, primary: Member, now_ms: int) -> None:
 def _await_votes(core: Core, now_ms: int) -> None:
     election = core.election
     assert election.due_ms is not None
+    late = now_ms - election.due_ms > attempt_ms(core.settings.node_timeout_ms)
     if now_ms >= election.retry_ms:
-        election.due_ms = None
-        election.epoch = 0
-    elif now_ms - election.due_ms > attempt_ms(core.settings.node_timeout_ms):
+        if core.manual.end_ms and election.epoch == core.current_epoch and not late:
+            # Nobody competes, and a real voter gives no second vote for two timeouts: its first may be on its way still.
+            election.retry_ms = _soon(core, now_ms)
+            _request(core)
+        else:
+            election.due_ms = None
+            election.epoch = 0
+    elif late:
         election.expired = True
         _tell(core, Obstacle.EXPIRED, now_ms)
     else:
@@ -226,9 +240,9 @@ def _still_counts(core: Core, now_ms: int) -> bool:
     Others may have been elected meanwhile, and a primary that paused for a manual failover lets writes in again.
     """
     election, manual = core.election, core.manual
-    if election.expired or not election.planned_ms <= now_ms < election.retry_ms:
+    if election.expired or now_ms < election.planned_ms:
         return False
-    if manual.end_ms and now_ms > manual.end_ms:
+    if now_ms > manual.end_ms if manual.end_ms else now_ms >= election.retry_ms:
         return False
     return now_ms - (election.due_ms or 0) <= attempt_ms(core.settings.node_timeout_ms)
 
