@@ -8,12 +8,13 @@ A proof is the time at which a ping was *sent* that a slot-owning primary has an
 for itself. The lease ends one node timeout after the latest time for which a majority has such proof. Voters are pinged
 often enough that it never comes near its end while they answer, and no more of them than the majority takes.
 
-Whoever slept past its lease (SIGSTOP, a suspended machine, a clock that was set) may have been replaced meanwhile, and the
-news may still be on its way. It serves nobody until it is *verified*: a majority has answered two rounds of pings sent
-after the awakening, its own replicas one (a successor is among them), and whom an UPDATE named as owner of its slots has
-spoken. In the first round others learn that this node still claims its slots, and those who know better say so before or
-beside their PONG; the second gives what was said beside it the time to arrive. When that takes longer than the node
-timeout, the cluster is down for this node, as for any minority.
+Whoever slept past its lease (SIGSTOP, a suspended machine) may have been replaced meanwhile, and the news may still be on
+its way. (A virtual machine that was stopped may have had its clock stopped too: then the time of day leaps forwards.) It
+serves nobody until it is *verified*: a majority has answered two rounds of pings sent after the awakening, its own replicas
+one (a successor is among them), and whom an UPDATE named as owner of its slots has spoken. In the first round others learn
+that this node still claims its slots, and those who know better say so before or beside their PONG; the second gives what
+was said beside it the time to arrive. When that takes longer than the node timeout, the cluster is down for this node, as
+for any minority.
 """
 
 from __future__ import annotations
@@ -47,15 +48,17 @@ class Lease:
     """Times are unix ms, 0 for never.
 
     granted_ms: a majority is known to have been there then, by other means than pings. until_ms: the end as of the last
-    look, None while none is needed. needed: whether one was when the last event ended, None before the first. seen_ms: of
-    the last look. verifying_ms: since when this node verifies, 0 when it does not; round_ms: when the round of pings began
-    that is going on; second: it is the second. contested: who was named as owner of this node's slots -> when.
+    look, None while none is needed. needed: whether one was when the last event ended, None before the first. seen_ms,
+    wall_ahead_ms: of the last look, when it was and what gossip's was. verifying_ms: since when this node verifies, 0 when
+    it does not; round_ms: when the round of pings began that is going on; second: it is the second. contested: who was
+    named as owner of this node's slots -> when.
     """
 
     granted_ms: int = 0
     until_ms: int | None = None
     needed: bool | None = None
     seen_ms: int = 0
+    wall_ahead_ms: int = 0
     verifying_ms: int = 0
     round_ms: int = 0
     second: bool = False
@@ -100,14 +103,16 @@ def look(core: Core, now_ms: int) -> None:
     """Every tick, and when a client's request comes past the end: has this node slept, is the lease to be renewed?"""
     lease = core.lease
     gap_ms = now_ms - lease.seen_ms if lease.seen_ms else 0
-    lease.seen_ms = now_ms
+    leap_ms = max(0, core.gossip.wall_ahead_ms - lease.wall_ahead_ms) if lease.seen_ms else 0
+    lease.seen_ms, lease.wall_ahead_ms = now_ms, core.gossip.wall_ahead_ms
     if not is_needed(core):
         _end_verifying(lease)
         lease.until_ms = None
         return
-    overslept = gap_ms > SLEEP_MS and lease.until_ms is not None and now_ms > lease.until_ms
-    if core.ok and not lease.verifying_ms and (overslept or gap_ms < 0):
-        _begin(core, gap_ms, now_ms)
+    slept_ms = gap_ms + leap_ms
+    overslept = slept_ms > SLEEP_MS and lease.until_ms is not None and now_ms + leap_ms > lease.until_ms
+    if core.ok and not lease.verifying_ms and overslept:
+        _begin(core, slept_ms, now_ms)
     elif not lease.verifying_ms:
         if overslept and not core.rejoining:
             core.minority_ms = now_ms  # It serves nobody anyhow, and is not to begin on the first answer.
@@ -144,15 +149,17 @@ def _latest_first(member: Member) -> int:
 # After sleep ----------------------------------------------------------------------------------------------------------
 
 
-def _begin(core: Core, gap_ms: int, now_ms: int) -> None:
+def _begin(core: Core, slept_ms: int, now_ms: int) -> None:
     lease = core.lease
     watch.awake(core.gossip, now_ms)
     lease.granted_ms = min(lease.granted_ms, now_ms - 1)
     lease.verifying_ms = now_ms
     lease.second = False
     lease.contested.clear()
-    what = f"{gap_ms} ms have passed at once" if gap_ms >= 0 else f"The clock has been set back by {-gap_ms} ms"
-    core.out.log(Level.WARNING, f"{what}: clients wait until a majority has confirmed this node's slots.")
+    core.out.log(
+        Level.WARNING,
+        f"{slept_ms} ms have passed at once: clients wait until a majority has confirmed this node's slots.",
+    )
     _ask_all(core, now_ms)
 
 

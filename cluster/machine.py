@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from cluster import (
     claims,
-    clock,
     elections,
     epochs,
     health,
@@ -45,7 +44,8 @@ from gossip.messages import (
 
 
 class Cluster(Core):
-    """The machine. Times are unix ms; they may come from a simulated clock.
+    """The machine. Times are unix ms of a clock that only goes forwards, whatever is done to the one on the wall
+    (`gossip.wall_ahead_ms`, kept by the I/O); it may be a simulated one.
 
     Every method that returns effects has ended a step: carry them out, in order, before the next.
     operations: what CLUSTER subcommands order. links_limit_exceeded: kept by the I/O.
@@ -149,8 +149,6 @@ class Cluster(Core):
     def step(self, event: Event, now_ms: int) -> list[Effect]:
         """Take in one event of the bus."""
         is_tick = isinstance(event, Tick)
-        if is_tick and now_ms < self.gossip.ticked_ms:
-            clock.set_back(self, now_ms)
         if is_tick and self._tells_role:
             self._tells_role = False
             if self.myself.primary is not None:
@@ -339,6 +337,9 @@ class Cluster(Core):
         """How many others call the member unreachable. KeyError when it is unknown."""
         return count_reports(self.members[node], now_ms, self.settings.node_timeout_ms)
 
+    def _time_of_day(self, noted_ms: int) -> int:
+        return noted_ms + self.gossip.wall_ahead_ms if noted_ms else 0
+
     def node_view(self, member: Member) -> NodeView:
         """One member, to be shown."""
         is_self = member is self.myself
@@ -351,8 +352,8 @@ class Cluster(Core):
             hostname=member.hostname,
             client_ipv4=member.client_ipv4,
             client_ipv6=member.client_ipv6,
-            ping_sent_ms=member.ping_sent_ms,
-            pong_received_ms=member.pong_received_ms,
+            ping_sent_ms=self._time_of_day(member.ping_sent_ms),
+            pong_received_ms=self._time_of_day(member.pong_received_ms),
             config_epoch=self.shard_head(member).config_epoch,
             connected=is_self or member.link is not None,
             slots=tuple(self.slotmap.slots_of(member.id)),
@@ -393,8 +394,8 @@ class Cluster(Core):
             human_nodename=member.human_nodename,
             client_ipv4=member.client_ipv4,
             client_ipv6=member.client_ipv6,
-            ping_sent_ms=member.ping_sent_ms,
-            pong_received_ms=member.pong_received_ms,
+            ping_sent_ms=self._time_of_day(member.ping_sent_ms),
+            pong_received_ms=self._time_of_day(member.pong_received_ms),
             connected=member is self.myself or member.link is not None,
         )
 

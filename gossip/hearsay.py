@@ -73,7 +73,7 @@ def hear_of_health(gossip: Gossip, entry: GossipEntry, now_ms: int) -> None:
 
 def _note_health(gossip: Gossip, member: Member, entry: GossipEntry, now_ms: int) -> None:
     if not member.ping_sent_ms and not (member.reports and count_reports(member, now_ms, gossip.timeout_ms)):
-        pong_ms = entry.pong_received_s * 1000
+        pong_ms = entry.pong_received_s * 1000 - gossip.wall_ahead_ms
         if member.pong_received_ms < pong_ms <= now_ms + FUTURE_TOLERANCE_MS:
             member.pong_received_ms = pong_ms
 

@@ -33,6 +33,7 @@ from gossip.members import (
 from gossip.messages import (
     NO_EXTENSIONS,
     Fail,
+    GossipEntry,
     Header,
     LightPublish,
     Message,
@@ -86,6 +87,8 @@ class Gossip:
         self.moves: dict[NodeId, proof.AddressClaim] = {}
         """Members that are said to have moved."""
         self._last_link: LinkId = 0
+        self.wall_ahead_ms = 0
+        """By how much the time of day, in which pings tell of others, is ahead of the clock that all here counts by."""
         self.ticks = 0
         self.ticked_ms = 0
         """When the last tick was."""
@@ -179,6 +182,7 @@ class Gossip:
     def send_ping(self, link: Link, kind: MessageType, now_ms: int, *, gossips: bool = True, asks: bool = False) -> None:
         """Send PING, PONG or MEET over a link, with gossip unless there is no need for it. asks: also when mute."""
         if self.mute and not asks:
+            link.owed += link.inbound and kind is MessageType.PONG
             return
         receiver = link.member
         if not link.inbound and kind is not MessageType.PONG:
@@ -188,7 +192,9 @@ class Gossip:
         extensions = NO_EXTENSIONS
         if receiver is not None and receiver.flags & EXTENSIONS:
             extensions = own_extensions(self.members, receiver, now_ms)
-        gossip = choose_gossip(self.members, receiver, self.random, self.suspects) if gossips else ()
+        gossip: tuple[GossipEntry, ...] = ()
+        if gossips:
+            gossip = choose_gossip(self.members, receiver, self.random, self.suspects, self.wall_ahead_ms)
         self.out.send(link.id, Ping(kind, self.above.header(), gossip, extensions))
 
     def unmute(self, now_ms: int) -> None:
@@ -196,8 +202,9 @@ class Gossip:
         if self.mute:
             self.mute = False
             for link in self.links.values():
-                if link.inbound and link.member is not None:
+                for _ in range(link.owed):  # No more of them: each would count as the answer to a ping to come.
                     self.send_ping(link, MessageType.PONG, now_ms)
+                link.owed = 0
 
     def broadcast(self, message: Message) -> None:
         """Send a message to every member to whom there is a link."""

@@ -49,7 +49,8 @@ class Link:
 
     remote_ip, local_ip: its ends as the I/O told them, "" while unknown. heard_ms: when anything came over an accepted
     one. pings: when those PINGs were sent over it that wait for their PONG, unix ms, oldest first: TCP keeps their order.
-    probes: the member whose new address this one tries out.
+    probes: the member whose new address this one tries out. owed: how many PINGs over it were left without their PONG while
+    this node was mute.
     """
 
     id: LinkId
@@ -62,6 +63,7 @@ class Link:
     heard_ms: int = 0
     pings: list[int] = field(default_factory=list)
     probes: Member | None = field(default=None, repr=False)
+    owed: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -17,10 +17,12 @@ GOSSIP_SHARE = 10
 _UNSPOKEN = HANDSHAKE | NOADDR
 
 
-def gossip_entry(member: Member) -> GossipEntry:
-    """What is told of a third node."""
+def gossip_entry(member: Member, wall_ahead_ms: int) -> GossipEntry:
+    """What is told of a third node, in the time of day."""
     address, told = member.address, member.entry
-    ping_s, pong_s = member.ping_sent_ms // 1000, member.pong_received_ms // 1000
+    ping_ms, pong_ms = member.ping_sent_ms, member.pong_received_ms
+    ping_s = (ping_ms + wall_ahead_ms) // 1000 if ping_ms else 0
+    pong_s = (pong_ms + wall_ahead_ms) // 1000 if pong_ms else 0
     if (
         told is not None
         and told.pong_received_s == pong_s
@@ -47,9 +49,12 @@ def gossip_entry(member: Member) -> GossipEntry:
 
 
 def choose_gossip(
-    members: MemberTable, receiver: Member | None, random: RandomSource, suspects: int
+    members: MemberTable, receiver: Member | None, random: RandomSource, suspects: int, wall_ahead_ms: int
 ) -> tuple[GossipEntry, ...]:
-    """The gossip section of a ping to `receiver` (None: not known yet). suspects: at most how many are PFAIL."""
+    """The gossip section of a ping to `receiver` (None: not known yet). suspects: at most how many are PFAIL.
+
+    wall_ahead_ms: by how much the time of day is ahead of the members' times.
+    """
     everyone, count, draw = members.everyone, len(members), random.random
     available = count - 2
     wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), available)
@@ -70,7 +75,7 @@ def choose_gossip(
             places.add(member.place)
     if suspects:
         chosen += [one for one in members if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
-    return tuple([gossip_entry(member) for member in chosen])
+    return tuple([gossip_entry(member, wall_ahead_ms) for member in chosen])
 
 
 def own_extensions(members: MemberTable, receiver: Member, now_ms: int) -> Extensions:

@@ -20,6 +20,7 @@ from gossip.codec import CodecError, decode, encode, frame_length
 from gossip.ids import BUS_PORT_OFFSET
 from gossip.messages import Message
 from node.client import Unusual
+from node.clock import steady_ms, wall_ahead_ms
 from node.config import Config
 from node.files import write_atomically
 from node.gate import Guard
@@ -177,7 +178,7 @@ class Bus:
         port = self._cluster.settings.bus_port
         self._listeners = await open_listeners(self._loop, hosts, port, self._accept, config.tcp_backlog, "cluster bus")
         self._persist(events.Persist())
-        self.tick(self._node.now_ms)
+        self.tick()
 
     def close(self) -> None:
         """End all links and listeners."""
@@ -188,11 +189,12 @@ class Bus:
         for link in list(self._links.values()):
             link.abort()
 
-    def tick(self, now_ms: int) -> None:
+    def tick(self) -> None:
         """Ten times a second."""
         if self._failed is not None:
             return
-        self._tell_data(now_ms)
+        self._cluster.gossip.wall_ahead_ms = wall_ahead_ms()
+        self._tell_data()
         limit = self._cluster.settings.link_sendbuf_limit
         if limit:
             for link in list(self._links.values()):
@@ -202,7 +204,7 @@ class Bus:
                     link.abort()
         self.step(events.Tick())
 
-    def _tell_data(self, now_ms: int) -> None:
+    def _tell_data(self) -> None:
         """Tell the machine how the data is: offset, link to the primary, whether it can be compared at all."""
         node, cluster = self._node, self._cluster
         offset = node.replication.offset
@@ -210,14 +212,14 @@ class Bus:
         cluster.comparable = offset > 0 or not len(node.databases[0])
         following = node.replication.following
         data_link = None if following is None else DataLink(following.connected, following.heard_ms)
-        self.carry_out(cluster.set_offset(offset, now_ms, data_link))
+        self.carry_out(cluster.set_offset(offset, steady_ms(), data_link))
 
     def step(self, event: events.Event) -> None:
         """Feed one event to the machine and carry out what it decides."""
         if self._cluster.offset:  # That there is data at all, `set_offset` tells.
             self._cluster.offset = self._node.replication.offset
         with suppress(OSError):  # carry_out has logged it and is ending the node.
-            self.carry_out(self._cluster.step(event, time.time_ns() // 1_000_000))
+            self.carry_out(self._cluster.step(event, steady_ms()))
 
     def carry_out(self, effects: Sequence[events.Effect]) -> None:
         """Carry out effects in their order.
@@ -345,7 +347,7 @@ class Bus:
 
     def _writes_are_paused(self) -> None:
         with suppress(OSError):
-            self.carry_out(self._cluster.writes_paused(self._node.replication.offset, time.time_ns() // 1_000_000))
+            self.carry_out(self._cluster.writes_paused(self._node.replication.offset, steady_ms()))
 
     def _accepts_history(self, offset: int) -> bool:
         """Whether our replica side may take a full sync. If not, it asks for its primary's place, once it is let go."""
@@ -357,7 +359,7 @@ class Bus:
 
     def _ask_for_place(self) -> None:
         with suppress(OSError):
-            self.carry_out(self._cluster.primary_has_less(time.time_ns() // 1_000_000))
+            self.carry_out(self._cluster.primary_has_less(steady_ms()))
 
     def _deliver(self, effect: events.Deliver) -> None:
         self._node.deliver(effect.channel, effect.message, effect.sharded)
@@ -365,7 +367,7 @@ class Bus:
     def _reconfigure(self, value: object) -> str | None:
         # The new value is in the configuration only after all listeners have agreed.
         self._loop.call_soon(
-            lambda: self.carry_out(self._cluster.reconfigure(cluster_settings(self._node.config), self._node.now_ms))
+            lambda: self.carry_out(self._cluster.reconfigure(cluster_settings(self._node.config), steady_ms()))
         )
         return None
 

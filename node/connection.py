@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from node import resp
 from node.client import Unusual
+from node.clock import ticks_ns
 from node.errors import CommandError
 from node.executor import Postponed
 from node.gate import Deferred, Verdict
@@ -141,9 +142,9 @@ class Connection(asyncio.Protocol):
         self.client.output_bytes = self._transport.get_write_buffer_size()
 
     def data_received(self, data: bytes) -> None:
-        began_ns = time_ns()
+        began_ns = ticks_ns()
         node = self._node
-        node.context.now_ms = self.client.last_seen_ms = began_ns // 1_000_000
+        node.context.now_ms = self.client.last_seen_ms = time_ns() // 1_000_000
         if node.context.now_ms >= node.fields_due_ms:
             node.expire_fields()
         stats = node.stats
@@ -178,7 +179,7 @@ class Connection(asyncio.Protocol):
         if requests:
             client.last_request = requests[-1][:2]
         node = self._node
-        ended_ns = time_ns()
+        ended_ns = ticks_ns()
         elapsed_ns = ended_ns - began_ns
         if elapsed_ns > _LONG_NS:
             node.note_time(requests, elapsed_ns)
@@ -188,7 +189,7 @@ class Connection(asyncio.Protocol):
             self._wait_for_stream()
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
-            if guard is not None and not guard.from_ns < ended_ns < guard.until_ns and self._must_not_leave(data):
+            if guard is not None and ended_ns >= guard.until_ns and self._must_not_leave(data):
                 pass
             elif self._held:
                 self._held.append(data)
@@ -206,7 +207,7 @@ class Connection(asyncio.Protocol):
             self._check_query()
             return
         while requests:
-            self._serve(requests, time_ns())
+            self._serve(requests, ticks_ns())
             if self.client.closing or self._is_held_up():
                 return  # `resume` comes back to what is behind.
             parser.limited = not self.client.authenticated
@@ -325,9 +326,9 @@ class Connection(asyncio.Protocol):
         """The stream has been sent."""
         late, self._late = self._late, None
         if late:
-            data, guard, now_ns = b"".join(late), self._guard, time_ns()
+            data, guard, now_ns = b"".join(late), self._guard, ticks_ns()
             # The node may have slept since these replies were let go (SIGSTOP in the middle of a loop turn).
-            asleep = guard is not None and not guard.from_ns < now_ns < guard.until_ns
+            asleep = guard is not None and now_ns >= guard.until_ns
             if asleep and self._must_not_leave(data, first=True):
                 return
             self._send(data)
@@ -339,8 +340,8 @@ class Connection(asyncio.Protocol):
         if out:
             if self._node.replication.feeding and self._node.replication.is_behind:
                 self._wait_for_stream()
-            data, guard, now_ns = b"".join(out), self._guard, time_ns()
-            if guard is None or guard.from_ns < now_ns < guard.until_ns or not self._must_not_leave(data):
+            data, guard, now_ns = b"".join(out), self._guard, ticks_ns()
+            if guard is None or now_ns < guard.until_ns or not self._must_not_leave(data):
                 self._write(data)
             out.clear()
         self._held.append(deferred)

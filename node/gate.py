@@ -139,8 +139,6 @@ class ReplyGate:
 # The lease ------------------------------------------------------------------------------------------------------------
 
 FOREVER_NS = 1 << 63
-CLOCK_TOLERANCE_NS = 50_000_000
-"""A clock that is set back by less is believed to be the same."""
 LOOK_AGAIN_S = 0.005
 
 
@@ -160,15 +158,15 @@ class Held(Protocol):
 
 
 class Guard:
-    """Whether this node may serve now: the window between the last look at the clock and the end of the lease, unix ns.
+    """Whether this node may serve now: until the end of the lease, in ns of a clock that only goes forwards.
 
-    A request compares the time of its loop turn with the window's end, and the time when it is done with both ends
-    before the replies leave: so also a clock that was set back is seen. Only outside of it the rest of this class is
-    asked. check: lets the cluster's machine look at its lease, which ends in a `refresh`. later: calls back after so
-    many seconds.
+    A request compares the time of its loop turn with `until_ns`, and the time when it is done before the replies leave.
+    Only past it the rest of this class is asked. clock_ns: that clock; epoch_ns: what it lacks to be the machine's, which
+    reads as unix time. check: lets the cluster's machine look at its lease, which ends in a `refresh`. later: calls back
+    after so many seconds.
     """
 
-    __slots__ = ("_check", "_clock_ns", "_cluster", "_held", "_later", "_owned", "from_ns", "until_ns")
+    __slots__ = ("_check", "_clock_ns", "_cluster", "_epoch_ns", "_held", "_later", "_owned", "until_ns")
 
     def __init__(
         self,
@@ -176,34 +174,33 @@ class Guard:
         clock_ns: Callable[[], int],
         check: Callable[[], None],
         later: Callable[[float, Callable[[], None]], object],
+        epoch_ns: int = 0,
     ) -> None:
-        self.from_ns = 0
         self.until_ns = FOREVER_NS
         self._cluster = cluster
         self._clock_ns = clock_ns
         self._check = check
         self._later = later
+        self._epoch_ns = epoch_ns
         self._held: dict[Held, None] = {}
         self._owned = 0
 
     def refresh(self) -> None:
         """After every step of the cluster's machine."""
         until_ms = self._cluster.serves_until_ms
-        now_ns = self._clock_ns()
-        self.from_ns = now_ns - CLOCK_TOLERANCE_NS
-        self.until_ns = FOREVER_NS if until_ms is None else until_ms * 1_000_000
-        if self._held and now_ns < self.until_ns:
+        self.until_ns = FOREVER_NS if until_ms is None else until_ms * 1_000_000 - self._epoch_ns
+        if self._held and self._clock_ns() < self.until_ns:
             self._release()
 
     def ask(self, held: Held, *, done: bool) -> Verdict:
-        """The time is outside of the window. done: the requests have been run already, and replies are to leave.
+        """The time is past `until_ns`. done: the requests have been run already, and replies are to leave.
 
         WAIT is followed by `released`, some time.
         """
         if not self._held:
             self._owned = self._own_bits()
             self._check()
-            if self.from_ns < self._clock_ns() < self.until_ns:
+            if self._clock_ns() < self.until_ns:
                 # Down for want of a majority: what comes is told so, but what was run past the lease may be lost.
                 return Verdict.DROP if done and not self._kept() else Verdict.GO_ON
             self._later(LOOK_AGAIN_S, self._look_again)

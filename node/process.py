@@ -11,7 +11,6 @@ import logging
 import os
 import random
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -21,6 +20,7 @@ from cluster.nodes_conf import NodesConfError, parse_nodes_conf
 from gossip.ids import BUS_PORT_OFFSET, random_id
 from node import logs
 from node.bus import cluster_settings
+from node.clock import steady_ms
 from node.config import Config
 from node.config_file import Loader, load_command_line
 from node.files import InUse, lock
@@ -145,7 +145,7 @@ def _lock(path: Path) -> IO[str]:
 
 def _load_cluster(config: Config, path: Path, source: random.Random) -> Cluster:
     """The cluster as nodes.conf remembers it, or a new one of this node alone."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = steady_ms()
     settings = cluster_settings(config)
     data = path.read_bytes() if path.exists() else b""
     if not data:

@@ -21,6 +21,7 @@ from cluster.views import LinkView
 from gossip.ids import RandomSource
 from node.bus import Bus
 from node.client import Client, Unusual
+from node.clock import EPOCH_NS, steady_ms, ticks_ns
 from node.config import BY_NAME, Config
 from node.connection import Connection
 from node.errors import CommandError
@@ -78,7 +79,7 @@ class Server:
         self.bus: Bus | None = None
         self.guard: Guard | None = None
         if cluster is not None:
-            self.guard = Guard(cluster, time.time_ns, self._check_lease, loop.call_later)
+            self.guard = Guard(cluster, ticks_ns, self._check_lease, loop.call_later, EPOCH_NS)
             self.bus = Bus(self.node, loop, nodes_conf or Path("nodes.conf"), self.guard)
         self._transit_links = TransitLinks(self.node, loop)
         self._migration_links = Links(self.node, loop, self.connections)
@@ -202,7 +203,7 @@ class Server:
         """A request has come outside of the guard's window."""
         if self.bus is not None and self.node.cluster is not None:
             with suppress(OSError):  # The bus has logged it and is ending the node.
-                self.bus.carry_out(self.node.cluster.check_lease(_now_ms()))
+                self.bus.carry_out(self.node.cluster.check_lease(steady_ms()))
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         if self.bus is not None:
@@ -248,6 +249,9 @@ class Server:
         now_ms = _now_ms()
         self.node.set_time(now_ms)
         return now_ms
+
+    def steady_ms(self) -> int:
+        return steady_ms()
 
     def ticks_ns(self) -> int:
         return time.perf_counter_ns()
@@ -297,7 +301,7 @@ class Server:
         self._sweep()
         node.gate.tick(now_ms)
         node.blocking.tick(now_ms)
-        node.replication.tick(now_ms)
+        node.replication.tick(steady_ms())
         node.migrations.tick()
         node.saving.tick(now_ms)
         node.closing.tick(now_ms)
@@ -305,7 +309,7 @@ class Server:
         for connection in list(self.connections.values()):
             connection.check(now_ms)
         if self.bus is not None:
-            self.bus.tick(now_ms)
+            self.bus.tick()
         node.replication.flush()
 
     def leave_after_stream(self, connection: Connection) -> None:

@@ -95,6 +95,9 @@ class NodeIO(Protocol):
     def clock_ms(self) -> int:
         """Unix time in ms, now."""
 
+    def steady_ms(self) -> int:
+        """As unix time in ms, of a clock that only goes forwards: by it the cluster and replication count."""
+
     def ticks_ns(self) -> int:
         """Nanoseconds of a clock that only goes on, to measure how long something takes."""
 
@@ -106,19 +109,19 @@ class NodeIO(Protocol):
 class Pause:
     """CLIENT PAUSE: until when, and whether only writes wait; and a manual failover's own pause of writes.
 
-    Times are unix ms, 0 while there is no such pause. Neither ends the other.
+    Times are unix ms, the failover's those of `NodeIO.steady_ms`; 0 while there is no such pause. Neither ends the other.
     """
 
     until_ms: int = 0
     only_writes: bool = False
     failover_until_ms: int = 0
 
-    def drop_expired(self, now_ms: int) -> bool:
+    def drop_expired(self, now_ms: int, steady_ms: int) -> bool:
         """Forget what is over; whether anything was."""
         over = False
         if self.until_ms and now_ms >= self.until_ms:
             self.until_ms, over = 0, True
-        if self.failover_until_ms and now_ms >= self.failover_until_ms:
+        if self.failover_until_ms and steady_ms >= self.failover_until_ms:
             self.failover_until_ms, over = 0, True
         return over
 
@@ -324,7 +327,7 @@ class Node:
 
     def end_pauses(self) -> None:
         """End what is over by now."""
-        if self.pause.drop_expired(self.now_ms):
+        if self.pause.drop_expired(self.now_ms, self.io.steady_ms()):
             self._resume()
 
     def _resume(self) -> None:

@@ -236,7 +236,7 @@ def count_failure_reports(ctx: Context, args: Args) -> Reply:
     asked = node_id(args[2])
     if asked not in cluster.members:
         raise CommandError(f"ERR Unknown node {asked}")
-    return cluster.failure_reports(asked, ctx.now_ms)
+    return cluster.failure_reports(asked, ctx.node.io.steady_ms())
 
 
 # Who is in it ---------------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def meet(ctx: Context, args: Args) -> Reply:
         raise CommandError(f"ERR Invalid TCP bus port specified: {_shown(args[4])}")
     assert bus_port is not None
     at = bus_port
-    return carry_out(ctx, lambda: cluster.operations.meet(_shown(args[2]), port, at, ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.meet(_shown(args[2]), port, at, ctx.node.io.steady_ms()))
 
 
 def _shown(text: bytes) -> str:
@@ -278,7 +278,7 @@ def _shown(text: bytes) -> str:
 )
 def forget(ctx: Context, args: Args) -> Reply:
     cluster = cluster_of(ctx)
-    return carry_out(ctx, lambda: cluster.operations.forget(node_id(args[2]), ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.forget(node_id(args[2]), ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -290,7 +290,7 @@ def forget(ctx: Context, args: Args) -> Reply:
 )
 def replicate(ctx: Context, args: Args) -> Reply:
     cluster = cluster_of(ctx)
-    return carry_out(ctx, lambda: cluster.operations.replicate(node_id(args[2]), has_keys(ctx), ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.replicate(node_id(args[2]), has_keys(ctx), ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -308,7 +308,7 @@ def reset(ctx: Context, args: Args) -> Reply:
     how = args[2].lower() if len(args) == 3 else b"soft"
     if how not in (b"hard", b"soft"):
         raise CommandError(SYNTAX)
-    return carry_out(ctx, lambda: cluster.operations.reset(how == b"hard", has_keys(ctx), ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.reset(how == b"hard", has_keys(ctx), ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -329,7 +329,7 @@ def failover(ctx: Context, args: Args) -> Reply:
         raise CommandError(SYNTAX) from None
     if len(args) == 3 and manner is Manner.AGREED:
         raise CommandError(SYNTAX)
-    return carry_out(ctx, lambda: cluster.operations.failover(manner, ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.failover(manner, ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -341,7 +341,7 @@ def failover(ctx: Context, args: Args) -> Reply:
     hints=VARIES,
 )
 def bumpepoch(ctx: Context, args: Args) -> Reply:
-    bumped, epoch, effects = cluster_of(ctx).operations.bump_epoch(ctx.now_ms)
+    bumped, epoch, effects = cluster_of(ctx).operations.bump_epoch(ctx.node.io.steady_ms())
     save_and_tell(ctx, effects)
     return f"{'BUMPED' if bumped else 'STILL'} {epoch}"
 
@@ -358,7 +358,7 @@ def set_config_epoch(ctx: Context, args: Args) -> Reply:
     epoch = integer(args[2])
     if epoch < 0:
         raise CommandError(f"ERR Invalid config epoch specified: {epoch}")
-    return carry_out(ctx, lambda: cluster.operations.set_config_epoch(epoch, ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.set_config_epoch(epoch, ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -370,7 +370,7 @@ def set_config_epoch(ctx: Context, args: Args) -> Reply:
 )
 def saveconfig(ctx: Context, args: Args) -> Reply:
     cluster = cluster_of(ctx)
-    return carry_out(ctx, lambda: cluster.operations.save_config(ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.save_config(ctx.node.io.steady_ms()))
 
 
 # How a connection is served -------------------------------------------------------------------------------------------

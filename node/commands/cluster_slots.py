@@ -91,7 +91,7 @@ def _assign(ctx: Context, args: Args, *, adding: bool, ranges: bool = False) -> 
         raise CommandError(f"ERR {error}") from None
     operations = cluster.operations
     change = operations.add_slots if adding else operations.del_slots
-    return carry_out(ctx, lambda: change(slots, ctx.now_ms))
+    return carry_out(ctx, lambda: change(slots, ctx.node.io.steady_ms()))
 
 
 @subcommand(
@@ -103,7 +103,7 @@ def _assign(ctx: Context, args: Args, *, adding: bool, ranges: bool = False) -> 
 )
 def flushslots(ctx: Context, args: Args) -> Reply:
     cluster = cluster_of(ctx)
-    return carry_out(ctx, lambda: cluster.operations.flush_slots(has_keys(ctx), ctx.now_ms))
+    return carry_out(ctx, lambda: cluster.operations.flush_slots(has_keys(ctx), ctx.node.io.steady_ms()))
 
 
 # Moving ---------------------------------------------------------------------------------------------------------------
@@ -135,13 +135,13 @@ def setslot(ctx: Context, args: Args) -> Reply:
         raise CommandError(f"ERR {error}") from None
     timeout_ms = _timeout(args, at)
     if obeying:
-        return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.now_ms, obeying=True))
+        return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.node.io.steady_ms(), obeying=True))
     replicas = ctx.node.replication.primary.online
     if replicas and all(peer.announced.setslot for peer in replicas):
         ctx.node.propagate(ctx.database, args[:at])
         if ctx.may_block:
             return _after_replicas(ctx, order, len(replicas), timeout_ms)
-    return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.now_ms))
+    return carry_out(ctx, lambda: operations.set_slot(order, _holds(ctx, slot), ctx.node.io.steady_ms()))
 
 
 def _slot_order(slot: int, args: Args) -> tuple[SlotOrder, int]:
@@ -190,7 +190,7 @@ def _after_replicas(ctx: Context, order: SlotOrder, replicas: int, timeout_ms: i
             return CommandError(NO_REPLICAS)
         cluster = cluster_of(ctx)
         try:
-            return carry_out(ctx, lambda: cluster.operations.set_slot(order, _holds(ctx, order.slot), node.now_ms))
+            return carry_out(ctx, lambda: cluster.operations.set_slot(order, _holds(ctx, order.slot), node.io.steady_ms()))
         except CommandError as error:
             return error
 

@@ -320,7 +320,7 @@ class Migrations:
         elif effect is Do.ASK and self.network is not None:
             self.network.ask(job)
         elif effect is Do.RECLAIM:
-            self._node.io.carry_out(cluster.operations.reclaim(self._node.now_ms))
+            self._node.io.carry_out(cluster.operations.reclaim(self._node.io.steady_ms()))
         elif effect is Do.UNLINK and sender is not None:
             del self._senders[job]
             sender.close()
@@ -365,7 +365,7 @@ class Migrations:
         cluster = self._node.cluster
         assert cluster is not None
         self._show(job)
-        self._node.io.carry_out(cluster.operations.take_slots(job.slots, self._node.now_ms))
+        self._node.io.carry_out(cluster.operations.take_slots(job.slots, self._node.io.steady_ms()))
         self._tell_replicas(job, b"success")
 
     def _show(self, job: Import) -> None:

@@ -20,6 +20,7 @@ from cluster.migration import Export, Stage, Word
 from cluster.slots import SlotRange
 from gossip.ids import NodeId
 from node import resp
+from node.clock import steady_ms
 from node.connection import Connection, keep_alive
 from node.migration.jobs import Migrations
 
@@ -32,12 +33,6 @@ _ASK_TIMEOUT_S = 2.0
 _WRITE_HIGH_BYTES = 1 << 20
 _RECEIVE_BYTES = 32 * 1024
 """What the system keeps of an import (it doubles this): so much at most is applied at once."""
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def steady_ms() -> int:
-    """A clock that only goes forwards, and counts the time in which the machine was suspended where the system can."""
-    return (time.monotonic_ns() if _CLOCK is None else time.clock_gettime_ns(_CLOCK)) // 1_000_000
 
 
 class Links:

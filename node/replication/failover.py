@@ -54,7 +54,7 @@ class Failover:
         """Begin. target: None for whichever replica is first to have everything. timeout_ms: 0 for as long as it takes;
         force: when the time is over, go without waiting any longer."""
         self._target = target
-        self._deadline_ms = self._node.now_ms + timeout_ms if timeout_ms else 0
+        self._deadline_ms = self._node.io.steady_ms() + timeout_ms if timeout_ms else 0
         self._force = force
         self.state = WAITING
         self._node.pause_for_failover(LLONG_MAX)

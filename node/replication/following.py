@@ -75,14 +75,14 @@ class Following:
         self._nudges = 0
         self._has_history = replication.backlog is not None
         """Whether our data is a point of a history that the primary may know."""
-        self._last_io_ms = node.now_ms
-        self._down_since_ms: int | None = None if not self._has_history else node.now_ms
+        self._last_io_ms = node.io.steady_ms()
+        self._down_since_ms: int | None = None if not self._has_history else node.io.steady_ms()
 
     def take_up(self, database: Database) -> None:
         """Our data was loaded from a file, with the point of the primary's history that it is."""
         self.database = database
         self._has_history = True
-        self._down_since_ms = self._node.now_ms
+        self._down_since_ms = self._node.io.steady_ms()
 
     # From the socket's owner --------------------------------------------------------------------------------------
 
@@ -99,13 +99,13 @@ class Following:
     def connecting(self) -> None:
         """An attempt to connect begins."""
         self.state = "connecting"
-        self._last_io_ms = self._node.now_ms
+        self._last_io_ms = self._node.io.steady_ms()
 
     def connected_to(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
         """The connection is up. `close` ends it, and calls `lost` before it returns."""
         self.state = "handshake"
         self._send, self._close = send, close
-        self._last_io_ms = self._node.now_ms
+        self._last_io_ms = self._node.io.steady_ms()
         has_data = any(map(len, self._node.databases))
         mode = self._node.config.repl_diskless_load
         self._session = Session(self._introduction(), as_it_is=has_data and mode in ("disabled", "on-empty-db"))
@@ -129,7 +129,7 @@ class Following:
         """Bytes from the primary. True when there is more to do: stop reading, call `apply` in the next turn."""
         if self._session is None:
             return False
-        self._last_io_ms = self._node.now_ms
+        self._last_io_ms = self._node.io.steady_ms()
         self._node.stats.net_repl_input_bytes += len(data)
         self._unread.append(data)
         return self.apply()
@@ -168,7 +168,7 @@ class Following:
             while self.apply():
                 continue  # What has reached us is not lost with the connection.
         if self.connected:
-            self._down_since_ms = self._node.now_ms
+            self._down_since_ms = self._node.io.steady_ms()
             self.retry_ms = _RETRY_FIRST_MS
         else:
             self.retry_ms = min(self.retry_ms * 2, _RETRY_MAX_MS)
@@ -313,7 +313,7 @@ class Following:
         log.log(NOTICE, "MASTER <-> REPLICA sync: Finished with success")
         if self._session is not None:
             self._nudges = _NUDGES
-            self._last_io_ms = node.now_ms
+            self._last_io_ms = node.io.steady_ms()
             self._follow_stream()
             self._note_imports(imports)
 

@@ -49,7 +49,7 @@ class PrimarySide:
         self._node = node
         self._replication = replication
         self.peers: dict[int, Peer] = {}
-        self.last_seen_ms = node.started_ms
+        self.last_seen_ms = node.io.steady_ms()
         """When the last replica was here: the backlog goes `repl-backlog-ttl` after that."""
         self._announced: dict[int, Announced] = {}
         self._syncs: list[FullSync] = []
@@ -68,7 +68,7 @@ class PrimarySide:
             return
         client.is_replica = True
         client.send_at_once()
-        peer = Peer(client, self.announced(client), wants, self._node.now_ms)
+        peer = Peer(client, self.announced(client), wants, self._node.io.steady_ms())
         self.peers[client.id] = peer
         self.refresh()
         self._serve_soon()
@@ -78,7 +78,7 @@ class PrimarySide:
         peer = self.peers.get(client.id)
         if peer is None:
             return
-        peer.acked_ms = self._node.now_ms
+        peer.acked_ms = self._node.io.steady_ms()
         peer.acked_offset = max(peer.acked_offset, offset)
         if peer.waits_for_ack:
             self._replication.flush()
@@ -96,7 +96,7 @@ class PrimarySide:
             return
         for sync in self._syncs:
             sync.drop(peer)
-        self.last_seen_ms = self._node.now_ms
+        self.last_seen_ms = self._node.io.steady_ms()
         self._node.gate.replica_gone(client.id)
         self.refresh()
 
@@ -118,7 +118,7 @@ class PrimarySide:
 
     def _check_held(self) -> None:
         limit = self._node.config.client_output_buffer_limit.replica
-        now_ms = self._node.now_ms
+        now_ms = self._node.io.steady_ms()
         for peer in list(self.peers.values()):
             if peer.held and peer.over_limit(limit, now_ms):
                 self._node.stats.output_buffer_limit_disconnections += 1
@@ -180,7 +180,7 @@ class PrimarySide:
         for peer in members:
             node.stats.sync_full += 1
             peer.phase = Phase.SENDING
-            peer.progress_ms = node.now_ms
+            peer.progress_ms = node.io.steady_ms()
             if peer.wants is not None:
                 peer.client.send(b"+FULLRESYNC %b %d\r\n" % (replication.id.encode(), offset))
             log.log(NOTICE, "Full resync with replica %s:%d from offset %d.", *peer.address, offset)
@@ -215,7 +215,7 @@ class PrimarySide:
         congested = False
         for sync in list(self._syncs):
             try:
-                going_on = sync.step(self._node.now_ms)
+                going_on = sync.step(self._node.io.steady_ms())
             except (OSError, TypeError) as error:
                 log.warning("Full sync failed: %s", error)
                 for peer in sync.members:
@@ -245,7 +245,7 @@ class PrimarySide:
     def _put_online(self, peer: Peer) -> None:
         """It counts as a replica from now on, with what it has acknowledged so far."""
         peer.phase = Phase.ONLINE
-        peer.acked_ms = self._node.now_ms
+        peer.acked_ms = self._node.io.steady_ms()
         self._node.gate.acknowledge(peer.client.id, peer.acked_offset)
         self.refresh()
         self._replication.begin()
@@ -304,6 +304,6 @@ class PrimarySide:
         too_few = (
             bool(needed and config.min_replicas_max_lag)
             and not self._replication.is_replica
-            and self.good(self._node.now_ms) < needed
+            and self.good(self._node.io.steady_ms()) < needed
         )
         self._node.mark(Unusual.TOO_FEW_REPLICAS, too_few)

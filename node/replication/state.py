@@ -61,8 +61,8 @@ class Replication:
         self.loaded_offset: int | None = None
         """The offset that our data had in the file it was loaded from; None when there was none, or no history in it."""
         self._loaded_database = 0
-        self._ticked_ms = node.started_ms
-        self._pinged_ms = node.started_ms
+        self._ticked_ms = node.io.steady_ms()
+        self._pinged_ms = node.io.steady_ms()
         self.primary = PrimarySide(node, self)
         """Our replicas."""
         self.failover = Failover(node, self)
@@ -172,7 +172,7 @@ class Replication:
             self.id = random_id(self._node.random)
             self.second_id, self.second_offset = replid, offset + 1
             self.feeding = True
-        self.primary.last_seen_ms = self._node.now_ms
+        self.primary.last_seen_ms = self._node.io.steady_ms()
 
     def loaded(self) -> None:
         """Loading is over, or there was nothing to load: a replica may ask its primary now."""
@@ -268,7 +268,7 @@ class Replication:
         self._selected = -1
         self.feeding = self.backlog is not None
         self.primary.disconnect_all()
-        self.primary.last_seen_ms = node.now_ms
+        self.primary.last_seen_ms = node.io.steady_ms()
         node.mark(Unusual.REPLICA, False)
         self.refresh()
         node.config.load("replicaof", ["no", "one"])
@@ -363,7 +363,7 @@ class Replication:
     def info(self) -> dict[str, str | int]:
         """The fields of INFO replication, in Redis 7.2's order."""
         node = self._node
-        now_ms = node.now_ms
+        now_ms = node.io.steady_ms()
         fields: dict[str, str | int] = {"role": "slave" if self.following else "master"}
         if self.following is not None:
             fields |= self.following.info(now_ms)

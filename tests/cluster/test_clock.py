@@ -1,78 +1,81 @@
-"""A clock that was set back by an hour: nothing waits for that hour."""
+"""The clock on the wall may be set while a node runs: nothing is counted by it, and only what is told in it is converted."""
 
 from __future__ import annotations
 
-from cluster import manual_failover
-from cluster.events import Tick
-from cluster.failover import DataLink
-from cluster.manual_failover import Manner
-from gossip.messages import MessageFlag
-from tests.cluster.machines import NOW, B, D, Peer, header
-from tests.cluster.test_failover import E, T, ask, candidate, fail, finish, requests, voter
-from tests.cluster.test_lease import Three
+from dataclasses import replace
+
+import pytest
+
+from cluster.nodes_conf import format_nodes_conf
+from gossip.messages import MessageType, Ping
+from gossip.pings import gossip_entry
+from tests.cluster.machines import NOW, B, C, ping
+from tests.cluster.test_lease import HEADERS, T, Three
 
 HOUR_MS = 3_600_000
-BACK = NOW - HOUR_MS
 
 
-def test_a_replica_that_waits_for_its_turn_asks_all_the_same() -> None:
-    cluster = candidate()
-    fail(cluster, B)
-    cluster.step(Tick(), NOW)
-    assert cluster.election.due_ms is not None and not cluster.election.epoch
-    cluster.data_link = DataLink(connected=False, heard_ms=NOW)
-    asked = [one for tick in range(30) for one in requests(cluster.step(Tick(), BACK + 100 * tick))]
-    assert asked, "votes are asked for within three seconds"
-
-
-def test_a_voter_votes_for_a_sibling_two_timeouts_later() -> None:
-    cluster = voter()
-    cluster.members[B].leased_ms = 0
-    cluster.step(Tick(), NOW)
-    assert ask(cluster, D)[0]
-    cluster.step(Tick(), BACK)
-    assert not ask(cluster, E, BACK + 100)[0]
-    finish(cluster)
-    cluster.members[B].leased_ms = 0
-    assert ask(cluster, E, BACK + 2 * T, current_epoch=cluster.current_epoch + 1)[0]
-
-
-def test_a_primary_that_was_in_a_minority_serves_again() -> None:
+def running(wall_ahead_ms: int) -> Three:
+    """Three primaries that have run for a while, and the wall's clock of one was set."""
     world = Three()
     for _ in range(10):
         world.tick(100)
-    assert world.cluster.ok
-    world.answering = set()
+    world.cluster.gossip.wall_ahead_ms = wall_ahead_ms
+    return world
+
+
+@pytest.mark.parametrize("ahead_ms", [-HOUR_MS, -1000, 0, HOUR_MS])
+def test_others_are_told_the_time_of_day(ahead_ms: int) -> None:
+    world = running(ahead_ms)
+    member = world.cluster.members[B]
+    told = gossip_entry(member, ahead_ms)
+    assert told.pong_received_s == (member.pong_received_ms + ahead_ms) // 1000 and told.ping_sent_s == 0
+    assert world.cluster.node_view(member).pong_received_ms == member.pong_received_ms + ahead_ms
+    assert f" {member.pong_received_ms + ahead_ms} 2 connected" in format_nodes_conf(world.cluster.saved_state()).decode()
+    assert world.cluster.node_view(world.cluster.myself).pong_received_ms == 0, "never"
+
+
+@pytest.mark.parametrize("ahead_ms", [-HOUR_MS, 0, HOUR_MS])
+def test_what_others_tell_is_read_in_the_time_of_day(ahead_ms: int) -> None:
+    world = running(ahead_ms)
+    member = world.cluster.members[C]
+    entry = replace(gossip_entry(member, 0), pong_received_s=(world.now_ms + ahead_ms) // 1000, ping_sent_s=0)
+    member.pong_received_ms = NOW - T
+    said = ping(HEADERS[B], kind=MessageType.PONG)
+    world.say(B, Ping(said.type, said.header, (entry,), said.extensions))
+    assert member.pong_received_ms == (world.now_ms + ahead_ms) // 1000 * 1000 - ahead_ms
+    later = replace(entry, pong_received_s=entry.pong_received_s + 60)
+    world.say(B, Ping(said.type, said.header, (later,), said.extensions))
+    assert member.pong_received_ms <= world.now_ms, "of the future nothing is known"
+
+
+@pytest.mark.parametrize("ahead_ms", [-HOUR_MS, -T, -100, 100, T // 2])
+def test_a_clock_that_is_set_changes_nothing_else(ahead_ms: int) -> None:
+    world = running(ahead_ms)
     for _ in range(30):
         world.tick(100)
-    assert not world.cluster.ok
-    world.answering = {*world.peers}
-    world.tick(100)
-    world.peers = {node: Peer(world.cluster, node) for node in world.peers}
-    world.tick(100)
-    world.tick(100)
-    assert not world.cluster.ok, "it waits to hear whether it has been replaced"
-    world.now_ms -= HOUR_MS
-    for _ in range(60):
+        assert world.cluster.ok and world.now_ms < world.until_ms() <= world.now_ms + T
+    assert not any("have passed at once" in text for text in world.logs)
+
+
+@pytest.mark.parametrize("ahead_ms", [T, HOUR_MS])
+def test_a_clock_that_leaps_past_the_lease_tells_of_a_sleep(ahead_ms: int) -> None:
+    """A virtual machine was stopped with its clocks: this node verifies its slots, which its clients hardly notice."""
+    world = running(ahead_ms)
+    world.cluster.check_lease(world.now_ms)
+    assert world.until_ms() == 0 and world.cluster.ok
+    for _ in range(2):
+        world.answer()
+        world.now_ms += 1
+        world.cluster.check_lease(world.now_ms)
+    assert world.now_ms < world.until_ms() <= world.now_ms + T
+    for _ in range(30):
         world.tick(100)
-    assert world.cluster.ok, "the delay after a minority is seconds"
+        assert world.now_ms < world.until_ms(), "once"
 
 
-def test_a_manual_failover_ends() -> None:
-    cluster = candidate()
-    cluster.step(Tick(), NOW)
-    cluster.operations.failover(Manner.AGREED, NOW)
-    timeout_ms = cluster.settings.manual_failover_timeout_ms
-    manual_failover.hear(cluster, cluster.members[B], header(B, 2, offset=999, message_flags=MessageFlag.PAUSED))
-    cluster.step(Tick(), BACK)
-    cluster.step(Tick(), BACK + timeout_ms + 1)
-    assert not cluster.manual.end_ms
-
-
-def test_what_others_reported_does_not_outlive_its_time() -> None:
-    world = Three()
-    member = world.cluster.members[B]
-    member.reports[D] = world.now_ms
-    world.tick(-HOUR_MS)
-    assert world.cluster.failure_reports(B, world.now_ms + 2 * T + 1) == 0
-    assert not member.failed
+def test_a_sleep_shows_though_the_clock_was_set_back_by_as_much() -> None:
+    world = running(-3 * T)
+    world.now_ms += 3 * T
+    world.cluster.check_lease(world.now_ms)
+    assert world.until_ms() == 0

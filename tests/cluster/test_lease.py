@@ -1,4 +1,4 @@
-"""The lease on the machine alone: what proves a majority, and what a clock that jumps does to it."""
+"""The lease on the machine alone: what proves a majority, and what sleep does to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cluster import lease
-from cluster.events import Effect, Send, Tick
+from cluster.events import Effect, Log, Send, Tick
 from cluster.health import rejoin_delay_ms
 from cluster.machine import Cluster
 from cluster.slots import slots_to_bitmap
@@ -28,6 +28,7 @@ class Three:
 
     def __init__(self) -> None:
         self.cluster: Cluster = three()
+        self.logs: list[str] = []
         self.now_ms = NOW
         self.cluster.step(Tick(), NOW)
         self.peers = {node: Peer(self.cluster, node) for node in HEADERS}
@@ -36,7 +37,8 @@ class Three:
 
     def tick(self, after_ms: int = 0) -> None:
         self.now_ms += after_ms
-        self.cluster.step(Tick(), self.now_ms)
+        effects = self.cluster.step(Tick(), self.now_ms)
+        self.logs += [one.text for one in effects if isinstance(one, Log)]
         self.answer()
 
     def answer(self) -> list[Effect]:
@@ -90,8 +92,8 @@ def test_without_a_majority_it_ends_to_the_tick() -> None:
     assert not world.cluster.ok and world.cluster.serves_until_ms is None, "refused by the state of the cluster"
 
 
-@pytest.mark.parametrize("jump_ms", [-5_000, -86_400_000, 5_000, 86_400_000])
-def test_a_clock_that_jumps_is_verified_and_forgotten(jump_ms: int) -> None:
+@pytest.mark.parametrize("jump_ms", [5_000, 86_400_000])
+def test_a_sleep_is_verified_and_forgotten(jump_ms: int) -> None:
     world = Three()
     for _ in range(10):
         world.tick(100)

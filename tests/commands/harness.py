@@ -39,6 +39,7 @@ class RecordingIO:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.ticks = 0
+        self.clock: Callable[[], int] = lambda: START_MS
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         self.asked += [("carry_out", effect) for effect in effects]
@@ -66,6 +67,9 @@ class RecordingIO:
 
     def clock_ms(self) -> int:
         return 0
+
+    def steady_ms(self) -> int:
+        return self.clock()
 
     def ticks_ns(self) -> int:
         self.ticks += 5000
@@ -136,6 +140,7 @@ class Harness:
             config.load(name, [value])
         self.io = RecordingIO()
         self.node = Node(config, self.io, random.Random(seed), START_MS, cluster=cluster)
+        self.io.clock = lambda: self.node.now_ms
         self.client = self.node.new_client()
 
     def run(self, *args: object) -> resp.Reply:

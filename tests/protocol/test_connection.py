@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -12,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from node.client import Client, Unusual
+from node.clock import ticks_ns
 from node.connection import Connection
 from node.errors import CommandError
 from node.executor import Executor, Postponed
@@ -262,7 +262,7 @@ class Lease:
         self.myself = SimpleNamespace(id="me", is_primary=True)
         self.again: list[Callable[[], None]] = []
         self.guard = Guard(
-            cast(Any, self), time.time_ns, lambda: self.guard.refresh(), lambda seconds, action: self.again.append(action)
+            cast(Any, self), ticks_ns, lambda: self.guard.refresh(), lambda seconds, action: self.again.append(action)
         )
         self.guard.refresh()
 

@@ -181,6 +181,9 @@ class Member:
     def clock_ms(self) -> int:
         return self.world.now_ms
 
+    def steady_ms(self) -> int:
+        return self.world.now_ms
+
     def ticks_ns(self) -> int:
         return self.world.now_ms * 1_000_000
 

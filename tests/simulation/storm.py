@@ -58,8 +58,7 @@ class Counts:
 
 
 class Storm(World):
-    """lenient: faults that no network has are among those that come, or clocks that are set by a little: what rests on
-    order and on time is not checked."""
+    """lenient: faults that no network has are among those that come: what rests on order is not checked."""
 
     def __init__(self, seed: int, *, timeout_ms: int = 2000, lenient: bool = False, checks_owners: bool = True) -> None:
         super().__init__(seed, timeout_ms=timeout_ms, checks_owners=checks_owners)

@@ -105,22 +105,16 @@ def pause(storm: Storm, random: Random) -> None:
 
 
 def clock(storm: Storm, random: Random) -> None:
-    """A clock is set, by a second or more, or goes too fast or too slow by a little."""
+    """The clock on the wall is set, or a host's clocks go too fast or too slow by a little."""
     host = random.choice(storm.hosts)
     if random.random() < 0.3:
-        host.clock_offset_ms = host.now_ms - storm.now_ms  # What it has gained so far stays.
         before_ms = host.now_ms
         host.clock_ppm = random.choice([-300, -50, 0, 50, 300])
-        host.clock_offset_ms += before_ms - host.now_ms
+        gained_ms = before_ms - host.now_ms  # What it has gained so far stays.
+        host.clock_offset_ms += gained_ms
+        host.wall_offset_ms += gained_ms
     else:
-        host.clock_offset_ms += random.choice([-1, 1]) * random.choice([1000, 2500, 10_000, 3_600_000])
-    storm.for_a_while([host], 1, lambda: None)
-
-
-def nudge(storm: Storm, random: Random) -> None:
-    """A clock is set by less than half the node timeout, of which nobody takes notice."""
-    host = random.choice(storm.hosts)
-    host.clock_offset_ms += random.choice([-1, 1]) * random.choice([20, 90, 300, 900])
+        host.wall_offset_ms += random.choice([-1, 1]) * random.choice([20, 90, 300, 900, 1000, 2500, 10_000, 3_600_000])
     storm.for_a_while([host], 1, lambda: None)
 
 
@@ -305,9 +299,9 @@ def reshard(storm: Storm, random: Random) -> None:
 KINDS: dict[str, Fault] = {
     one.__name__: one
     for one in (
-        crash, durable, torn, blank, pause, clock, slow, cut, oneway, clog, noise, stranger, failover, reshard, nudge, lossy
+        crash, durable, torn, blank, pause, clock, slow, cut, oneway, clog, noise, stranger, failover, reshard, lossy
     )
 }
-UNFAIR = frozenset(("nudge", "lossy"))
+UNFAIR = frozenset(("lossy",))
 """Beyond what the rules promise to stand: not among those that come unasked, and less is checked."""
 USUAL = tuple(kind for kind in KINDS if kind not in UNFAIR)

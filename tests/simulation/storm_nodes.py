@@ -188,7 +188,7 @@ class StormNode(SimNode):
             self.queued.append(value)
             return True
         now_ns, guard = self.now_ms * 1_000_000, self.guard
-        if not guard.from_ns < now_ns < guard.until_ns and guard.ask(self, done=False) is Verdict.WAIT:
+        if now_ns >= guard.until_ns and guard.ask(self, done=False) is Verdict.WAIT:
             self.held.append(value)
             return True
         if not self.running or not self.write(slot_of(value), value):

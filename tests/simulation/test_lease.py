@@ -49,7 +49,7 @@ class Client:
             return
         now_ns = self.world.now_ms * 1_000_000
         guard = self.guard
-        if not guard.from_ns < now_ns < guard.until_ns and guard.ask(self, done=False) is Verdict.WAIT:
+        if now_ns >= guard.until_ns and guard.ask(self, done=False) is Verdict.WAIT:
             self.held.append(value)
         elif self.node.write(self.slot, value):
             self.acked.append((self.world.now_ms, value))
