@@ -17,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import pytest
 import redis
+
+from tests.forked import ForkedNode, fork_node
 
 ROOT = Path(__file__).parent.parent
 OURS = [sys.executable, "-m", "node.cli", "node"]
@@ -73,16 +75,22 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """A running server. `client`: redis-py, one connection pool; `log_path`: what it has written."""
+    """A running server. options: of its command line. `client`: redis-py, one connection pool; `log_path`: what it has
+    written."""
 
-    def __init__(self, kind: str, command: list[str], port: int, directory: Path, password: str) -> None:
+    def __init__(self, kind: str, options: Sequence[str], port: int, directory: Path, password: str) -> None:
         self.kind = kind
         self.port = port
         self.directory = directory
         self.password = password or None
         self.log_path = directory / f"{kind}-{port}.log"
-        self._log = self.log_path.open("wb")
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT)
+        self.process: subprocess.Popen[bytes] | ForkedNode
+        if kind == "hashslot":
+            self.process = fork_node(options, self.log_path)
+        else:
+            with self.log_path.open("wb") as log:
+                command = [*program(kind), *options]
+                self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         self.client: Any = self.connect()
 
     def connect(self, **options: Any) -> Any:
@@ -136,7 +144,6 @@ class ServerProcess:
         """End it, whatever state it is in."""
         self.client.close()
         self.kill()
-        self._log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +159,6 @@ def start(
 ) -> ServerProcess:
     """A server that answers PING. options: as on the command line, "--maxclients", "10". RuntimeError if it ends."""
     folder = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="hashslot-test-"))
-    command = program(kind)
     for _ in range(10):
         chosen = port or free_port()
         own = folder / f"{kind}-{chosen}"
@@ -160,7 +166,7 @@ def start(
         fixed = ["--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--dir", str(own)]
         if password:
             fixed += ["--requirepass", password, "--masterauth", password]
-        server = ServerProcess(kind, [*command, *fixed, *options], chosen, own, password)
+        server = ServerProcess(kind, [*fixed, *options], chosen, own, password)
         try:
             server.until(lambda s=server: bool(s.client.ping()), "ready", START_TIMEOUT_S)  # type: ignore[misc]
             return server
