@@ -20,7 +20,7 @@ from redis.crc import key_slot
 from tests.clients.conftest import RUN, tool
 from tests.clients.test_nodejs import run_script
 from tests.clients.up import free_range, until
-from tests.servers import ServerProcess, program
+from tests.servers import ServerProcess
 
 pytestmark = [
     pytest.mark.real,
@@ -42,11 +42,11 @@ class Place:
         self.process: ServerProcess | None = None
 
     def start(self, *options: str) -> None:
-        command = [
-            *program(self.kind), "--port", str(self.port), "--bind", self.ip, "--bind-source-addr", self.ip, "--save", "",
+        words = [
+            "--port", str(self.port), "--bind", self.ip, "--bind-source-addr", self.ip, "--save", "",
             "--dir", str(self.folder), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *options,
         ]  # fmt: skip
-        self.process = ServerProcess(self.kind, command, self.port, self.folder, "")
+        self.process = ServerProcess(self.kind, words, self.port, self.folder, "")
         self.process.client.close()
         self.process.client = redis.Redis(host=self.ip, port=self.port, protocol=2, socket_timeout=20)
         self.process.until(lambda: bool(self.ask("PING")), "ready")

@@ -20,7 +20,7 @@ from redis.crc import key_slot
 
 from tests.clients.conftest import tool
 from tests.clients.up import free_range, until
-from tests.servers import ServerProcess, program, start
+from tests.servers import ServerProcess, start
 
 pytestmark = pytest.mark.real
 
@@ -81,7 +81,7 @@ class Grown:
         own = self.folder / f"{kind}-{port}"
         own.mkdir()
         (own / "redis.conf").write_text(SETTINGS.format(port=port, folder=own))
-        node = ServerProcess(kind, [*program(kind), str(own / "redis.conf")], port, own, "")
+        node = ServerProcess(kind, [str(own / "redis.conf")], port, own, "")
         self.nodes.append(node)
         return node
 
