@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,16 @@ from node.client import Client, Unusual
 from node.errors import CommandError
 from node.gate import Deferred
 from node.keyspace import Database
-from node.persistence.options import SaveOptions
-from node.persistence.payload import dump_pieces
+from node.persistence.encodings import version_needed
+from node.persistence.encodings.modules import TAG_MODULE_2
+from node.persistence.options import RDB_VERSION_FIELD_DEADLINES, SaveOptions
+from node.persistence.payload import BAD_DATA, WRONG_FOOTER, dump_pieces, other_version
 from node.registry import Args, Command, Flag
 from node.resp import OK, Reply
 from node.resp import request as encode_request
 from node.transactions import RUN_AT_ONCE
+from node.types import KINDS
+from node.types.hash import Hash
 
 if TYPE_CHECKING:
     from node.state import Node
@@ -63,6 +67,32 @@ class Order:
     credentials: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A payload on its way. version: the RDB version it is written in, or below. tag: the RDB type it is written as. kind:
+    what TYPE calls the value. refusal: what the other server answered to it in another version, or has just answered."""
+
+    key: bytes
+    version: int
+    tag: int
+    kind: str
+    refusal: str = ""
+
+    @property
+    def other(self) -> int:
+        """Another RDB version to write the value in, 0 for none."""
+        return other_version(self.tag) or 0
+
+    @property
+    def why(self) -> str:
+        """What the other server seems to lack."""
+        if self.tag == TAG_MODULE_2:
+            return f"it has no module for values of type {self.kind}"
+        if version_needed(self.tag) >= RDB_VERSION_FIELD_DEADLINES:
+            return "it has no fields of hashes that expire"
+        return f"it can not read this {self.kind}"
+
+
 class Shipment:
     """The keys of one MIGRATE: what to send for them, and what the answers mean.
 
@@ -82,19 +112,26 @@ class Shipment:
         """How many lines of the other server this attempt has seen."""
         self.refusal = ""
         """The first error that the other server answered with."""
+        self.version = order.options.version
+        """The RDB version that the other server is known or believed to read."""
         self._transit = transit
-        self._awaited: deque[bytes | _Answers] = deque()
+        self._awaited: deque[_Sent | _Answers] = deque()
+        self._again: list[_Sent] = []
+        """Payloads that it could not read, to be written in another version."""
         self._all_sent = False
         self._arrived: list[bytes] = []
         self._astray = False
         """AUTH or SELECT was refused: whatever arrives is not where it should be."""
 
-    def begin(self, selected: int) -> Iterator[bytes]:
+    def begin(self, selected: int, version: int | None = None) -> Iterator[bytes]:
         """What to send on a connection whose database is `selected` (-1: not known), in pieces. An empty piece means
-        that some time has passed: others may want to be served."""
+        that some time has passed: others may want to be served. version: which RDB version the other side reads, None when
+        that is not known yet."""
         self.attempts += 1
         self.answers = 0
+        self.version = version or self.order.options.version
         self._awaited.clear()
+        self._again.clear()
         self._all_sent = False
         if self.order.credentials:
             self._awaited.append(_Answers.AUTH)
@@ -103,18 +140,35 @@ class Shipment:
             self._awaited.append(_Answers.SELECT)
             yield encode_request([b"SELECT", b"%d" % self.order.database])
         for key in self.keys:
-            yield from self._pieces(key)
+            yield from self._pieces(key, self.version)
         self._all_sent = True
 
-    def _pieces(self, key: bytes) -> Iterator[bytes]:
-        """RESTORE for one key. Its payload is collected before its length can be told: no more than one at a time."""
+    @property
+    def wants_more(self) -> bool:
+        """Whether `go_on` has something to send."""
+        return bool(self._again) and self._all_sent and not self._awaited
+
+    def go_on(self) -> Iterator[bytes]:
+        """What to send, in pieces, when everything is answered and some of it in another version might be welcome."""
+        again, self._again = self._again, []
+        self._all_sent = False
+        for sent in again:
+            yield from self._pieces(sent.key, sent.other, sent.refusal)
+        self._all_sent = True
+
+    def _pieces(self, key: bytes, version: int, refusal: str = "") -> Iterator[bytes]:
+        """RESTORE for one key. Its payload is collected before its length can be told: no more than one at a time.
+        refusal: what the other server said to it in another version."""
         node = self._transit.node
         keys = self.database.slots[self.slot]
         deadline_ms = self.database.expires.get(key)
         if key not in keys or (deadline_ms is not None and deadline_ms < node.now_ms):
             return
+        value = keys[key]
         payload: list[bytes] = []
-        for piece in dump_pieces(keys[key], self.order.options):
+        if type(value) is Hash and value.deadlines is not None and version < RDB_VERSION_FIELD_DEADLINES:
+            version = self.order.options.version  # Not without the fields' deadlines.
+        for piece in dump_pieces(value, replace(self.order.options, version=version)):
             if payload:
                 yield b""
             payload.append(piece)
@@ -123,7 +177,7 @@ class Shipment:
         size = sum(map(len, payload))
         head = b"*%d\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (4 + self.order.replace, len(name), name, len(key), key)
         ttl = b"%d" % ttl_ms
-        self._awaited.append(key)
+        self._awaited.append(_Sent(key, version, payload[0][0], KINDS[type(value)].name, refusal))
         yield head + b"$%d\r\n%b\r\n$%d\r\n" % (len(ttl), ttl, size)
         yield from payload
         yield b"\r\n$7\r\nREPLACE\r\n" if self.order.replace else b"\r\n"
@@ -133,16 +187,27 @@ class Shipment:
         self.answers += 1
         about = self._awaited.popleft() if self._awaited else None
         if line.startswith(b"-"):
-            self.refusal = self.refusal or line[1:].decode("utf-8", "surrogateescape")
-            self._astray |= not isinstance(about, bytes)
-        elif isinstance(about, bytes) and not self._astray:
-            self._arrived.append(about)
+            self._denied(about, line[1:].decode("utf-8", "surrogateescape"))
+        elif isinstance(about, _Sent) and not self._astray:
+            self._arrived.append(about.key)
+            if about.refusal:
+                self.version = about.version  # It will read the next ones in the same version.
         return self.is_complete
+
+    def _denied(self, about: _Sent | _Answers | None, text: str) -> None:
+        if not isinstance(about, _Sent):
+            self._astray = True
+        elif text.endswith((WRONG_FOOTER, BAD_DATA)):
+            if about.other and not about.refusal:
+                self._again.append(replace(about, refusal=text))
+                return
+            text = f"{about.refusal or text} ({about.why})"
+        self.refusal = self.refusal or text
 
     @property
     def is_complete(self) -> bool:
         """Whether everything was sent and answered."""
-        return self._all_sent and not self._awaited
+        return self._all_sent and not self._awaited and not self._again
 
     @property
     def awaits_answers(self) -> bool:

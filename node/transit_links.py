@@ -108,6 +108,8 @@ class _Link(asyncio.Protocol):
     def __init__(self, links: TransitLinks, target: Target) -> None:
         self.target = target
         self.selected = -1
+        self._version: int | None = None
+        """The RDB version that the other side reads, as far as the last shipment has shown."""
         self._links = links
         self._loop = links.loop
         self._transport: asyncio.Transport | None = None
@@ -133,7 +135,7 @@ class _Link(asyncio.Protocol):
         self._stop_timer()
         self._shipment = shipment
         self._received.clear()
-        self._pieces = shipment.begin(self.selected)
+        self._pieces = shipment.begin(self.selected, self._version)
         self._progress_s = self._loop.time()
         self._timer = self._loop.call_later(shipment.order.timeout_ms / 1000, self._look)
         self._pump()
@@ -194,6 +196,9 @@ class _Link(asyncio.Protocol):
             if shipment.answered(bytes(line)):
                 self._finish()
                 return
+        if shipment.wants_more:
+            self._pieces = shipment.go_on()
+            self._pump()
         if len(rest) > _LINE_MAX:
             self.abort()
 
@@ -202,6 +207,7 @@ class _Link(asyncio.Protocol):
         assert shipment is not None
         self._stop_timer()
         self.selected = -1 if shipment.refusal else shipment.order.database
+        self._version = shipment.version
         self._timer = self._loop.call_later(KEPT_S, self.abort)
         self._links.keep(self)
         shipment.done()

@@ -8,7 +8,7 @@ from node import errors
 from node.errors import CommandError
 from node.keyspace import Database
 from node.numbers import INT_MAX, INT_MIN, parse_int
-from node.persistence.options import RDB_VERSION_FIELD_DEADLINES, EncodingLimits, SaveOptions
+from node.persistence.options import RDB_VERSION_VALKEY, EncodingLimits, SaveOptions
 from node.types.hash import Hash
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ def database_at(node: Node, index: int) -> Database:
 
 
 def save_options(node: Node) -> SaveOptions:
-    """How values are written to payloads, by the settings of this node."""
+    """How values are written to payloads, by the settings of this node. Fields that expire go in Valkey's form, since Redis
+    has none up to the 7.2 whose commands are complete here."""
     config = node.config
     limits = EncodingLimits(config.hash_max_listpack_entries, config.hash_max_listpack_value)
-    return SaveOptions(limits, compress=config.rdbcompression, version=RDB_VERSION_FIELD_DEADLINES)
+    return SaveOptions(limits, compress=config.rdbcompression, version=RDB_VERSION_VALKEY)
 
 
 def track_fields(ctx: Context, key: bytes, found: Hash) -> None:

@@ -11,6 +11,7 @@ from node.errors import CommandError
 from node.keyspace import Value
 from node.persistence.errors import PayloadError
 from node.persistence.payload import dump as dump_value
+from node.persistence.payload import for_the_oldest
 from node.persistence.payload import restore as restore_value
 from node.registry import KEY_ACCESS_UPDATE, KEY_OVERWRITE, KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import OK, Reply
@@ -26,6 +27,8 @@ server_group = Group("server")
 
 BUSY_KEY = "BUSYKEY Target key name already exists."
 SAME_OBJECT = "ERR source and destination objects are the same"
+
+_FIELDS_AT_ONCE = 256
 
 
 def store(ctx: Context, key: bytes, value: Value, deadline_ms: int | None) -> None:
@@ -191,9 +194,21 @@ def restore(ctx: Context, args: Args) -> Reply:
     if idle is not None or frequency is not None:
         ctx.node.access.restore(ctx.database, key, None if idle is None else idle * 1000, frequency)
     ctx.modified("restore", key)
-    if deadline_ms and not options["absttl"]:
-        ctx.propagate(args[0], key, b"%d" % deadline_ms, *args[3:], b"ABSTTL")
+    if ctx.node.propagates:
+        _tell_restored(ctx, args, value, deadline_ms, absolute=options["absttl"] or not deadline_ms)
     return OK
+
+
+def _tell_restored(ctx: Context, args: Args, value: Value, deadline_ms: int, *, absolute: bool) -> None:
+    """Tell replicas of a restored value in a payload that each of them reads: it may have come from a newer server."""
+    payload = for_the_oldest(args[3], value, save_options(ctx.node))
+    if absolute:
+        ctx.propagate(b"RESTORE", *args[1:3], payload, *args[4:])
+    else:
+        ctx.propagate(b"RESTORE", args[1], b"%d" % deadline_ms, payload, *args[4:], b"ABSTTL")
+    if type(value) is Hash and value.deadlines is not None:
+        for at_ms, fields in value.deadlines.by_time(_FIELDS_AT_ONCE):
+            ctx.propagate(b"HPEXPIREAT", args[1], b"%d" % at_ms, b"FIELDS", b"%d" % len(fields), *fields)
 
 
 def _restore_options(args: Args) -> dict[str, Any]:

@@ -98,13 +98,8 @@ def _hash(key: bytes, value: Hash) -> Iterator[bytes]:
         yield from _pieces(b"HSET", key, iter(value.flat()), 2)
     if value.deadlines is None:
         return
-    by_time: dict[int, list[bytes]] = {}
-    for field, deadline_ms in value.deadlines.by_field.items():
-        by_time.setdefault(deadline_ms, []).append(field)
-    for deadline_ms, fields in by_time.items():
-        for at in range(0, len(fields), _PIECE_ELEMENTS):
-            some = fields[at : at + _PIECE_ELEMENTS]
-            yield request([b"HPEXPIREAT", key, b"%d" % deadline_ms, b"FIELDS", b"%d" % len(some), *some])
+    for deadline_ms, fields in value.deadlines.by_time(_PIECE_ELEMENTS):
+        yield request([b"HPEXPIREAT", key, b"%d" % deadline_ms, b"FIELDS", b"%d" % len(fields), *fields])
 
 
 def _stream(key: bytes, value: Stream) -> Iterator[bytes]:

@@ -1,17 +1,26 @@
 """DUMP and RESTORE: one value as a type tag, its bytes, an RDB version (2 bytes) and a CRC-64 (8), little-endian.
 
 A server refuses a payload whose version is above its own, so the version written is the lowest that the value's
-encoding needs, not that of this program: our payloads are welcome on Redis 7.0 as on Valkey 9.
+encoding needs, not that of this program. What has a newer encoding can be written in an older one for those who know no
+other (`other_version`); hashes with fields that expire have two, Redis 7.4's and Valkey 9's, of which each reads its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from node.persistence.crc64 import crc64
 from node.persistence.encodings import LOADERS, PIECEWISE_SAVERS, SAVERS, version_needed
+from node.persistence.encodings.modules import TAG_MODULE_2
 from node.persistence.errors import NeedMore, PayloadError, RdbError
-from node.persistence.options import DEFAULT_OPTIONS, SaveOptions
+from node.persistence.options import (
+    DEFAULT_OPTIONS,
+    RDB_VERSION_FIELD_DEADLINES,
+    RDB_VERSION_OLDEST_WRITTEN,
+    RDB_VERSION_VALKEY,
+    SaveOptions,
+)
 from node.persistence.wire import Cursor
 
 WRONG_FOOTER = "DUMP payload version or checksum are wrong"
@@ -21,8 +30,8 @@ MAX_STRING = 512 * 1024 * 1024
 """Longest string in a payload, Redis's `proto-max-bulk-len`: what a compressed string may grow to."""
 
 _FOOTER = 10
-_NEWEST_REDIS = 12
-_VALKEY = 80
+_NEWEST_REDIS = RDB_VERSION_FIELD_DEADLINES
+_VALKEY = RDB_VERSION_VALKEY
 
 
 def dump(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> bytes:
@@ -31,8 +40,36 @@ def dump(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> bytes:
     if saver is None:
         raise TypeError(f"no RDB encoding for {type(value).__name__}")
     tag, body = saver(value, options)
-    sealed = tag + body + version_needed(tag[0]).to_bytes(2, "little")
+    return _sealed(tag + body, version_needed(tag[0]))
+
+
+def _sealed(body: bytes, version: int) -> bytes:
+    sealed = body + version.to_bytes(2, "little")
     return sealed + crc64(sealed).to_bytes(8, "little")
+
+
+def other_version(tag: int) -> int | None:
+    """The RDB version in which to write a value that a server refused as type `tag`; None when there is no other."""
+    if version_needed(tag) == RDB_VERSION_VALKEY:
+        return RDB_VERSION_FIELD_DEADLINES
+    if version_needed(tag) == RDB_VERSION_FIELD_DEADLINES:
+        return RDB_VERSION_VALKEY
+    return RDB_VERSION_OLDEST_WRITTEN if version_needed(tag) > RDB_VERSION_OLDEST_WRITTEN else None
+
+
+def for_the_oldest(payload: bytes, value: object, options: SaveOptions = DEFAULT_OPTIONS) -> bytes:
+    """A payload, of this value, as Redis 7.0 reads it: replicas of any kind do. Fields of hashes do not expire in it; values
+    of modules' types stay as they are."""
+    if version_of(payload) <= RDB_VERSION_OLDEST_WRITTEN or payload[0] == TAG_MODULE_2:
+        return payload
+    if version_needed(payload[0]) <= RDB_VERSION_OLDEST_WRITTEN:
+        return _sealed(payload[:-_FOOTER], RDB_VERSION_OLDEST_WRITTEN)
+    return dump(value, replace(options, version=RDB_VERSION_OLDEST_WRITTEN))
+
+
+def version_of(payload: bytes) -> int:
+    """The RDB version that a payload names."""
+    return int.from_bytes(payload[-_FOOTER : 2 - _FOOTER], "little")
 
 
 def dump_pieces(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ in texts that have them all the same they are escaped. Whatever is bigger is a d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Protocol, TypeAlias
 
@@ -66,6 +66,15 @@ class FieldDeadlines:
         while queue and by_field.get(queue[0][1]) != queue[0][0]:
             heappop(queue)
         return queue[0][0] if queue else None
+
+    def by_time(self, count: int) -> Iterator[tuple[int, list[bytes]]]:
+        """Each deadline with the fields that have it, at most `count` at a time."""
+        fields_at: dict[int, list[bytes]] = {}
+        for field, deadline_ms in self.by_field.items():
+            fields_at.setdefault(deadline_ms, []).append(field)
+        for deadline_ms, fields in fields_at.items():
+            for at in range(0, len(fields), count):
+                yield deadline_ms, fields[at : at + count]
 
     def due(self, now_ms: int, count: int) -> list[bytes]:
         """At most `count` fields whose time has come, the earliest first. They are forgotten here."""

@@ -114,6 +114,101 @@ def test_what_expires_on_the_way_is_not_sent(redis: Harness) -> None:
     assert reply.value == "OK" and redis.run("EXISTS", "a", "b") == 0
 
 
+# In which version -----------------------------------------------------------------------------------------------------
+
+WRONG = "-ERR DUMP payload version or checksum are wrong"
+BAD = "-ERR Bad data format"
+
+
+def versions(requests: list[list[bytes]]) -> dict[bytes, int]:
+    """The RDB version of each key's payload."""
+    return {one[1]: payload.version_of(one[3]) for one in requests}
+
+
+def again(shipment: Shipment) -> list[list[bytes]]:
+    """What goes to the other server when it has answered."""
+    assert shipment.wants_more and not shipment.is_complete
+    return RequestParser().feed(b"".join(shipment.go_on()))
+
+
+def with_fields_that_expire(redis: Harness, key: str) -> None:
+    redis.run("HSET", key, "f", "v", "g", "w")
+    redis.run("HPEXPIRE", key, 10**6, "FIELDS", 1, "f")
+
+
+def test_what_an_older_server_can_not_read_goes_in_an_older_form(redis: Harness) -> None:
+    redis.run("SET", "text", "x")
+    redis.run("SADD", "k", "a", "b")
+    reply, shipment = migrate(redis, "KEYS", "text", "k", key="")
+    assert versions(sent(shipment)) == {b"text": 6, b"k": 11}
+    assert [shipment.answered(line.encode()) for line in ("+OK", WRONG)] == [False, False]
+    assert shipment.arrived == [b"text"]
+    (second,) = again(shipment)
+    assert versions([second])[b"k"] <= 10 and set(cast(Any, payload.restore(second[3])).members()) == {b"a", b"b"}
+    finish(shipment, "+OK")
+    assert reply.value == "OK" and redis.run("DBSIZE") == 0
+    redis.run("SADD", "next", "a", "b")
+    with_fields_that_expire(redis, "h")
+    _, following = migrate(redis, "KEYS", "next", "h", key="")
+    assert shipment.version == 10
+    found = versions(RequestParser().feed(b"".join(following.begin(0, shipment.version))))
+    assert found[b"next"] <= 10 and found[b"h"] == 80, "the deadlines must not be left out"
+
+
+@pytest.mark.parametrize("known", [80, 12])
+def test_fields_that_expire_go_in_the_form_that_the_target_reads(redis: Harness, known: int) -> None:
+    """Valkey 9 reads its own and no other, Redis 7.4 its own."""
+    with_fields_that_expire(redis, "k")
+    deadlines = redis.run("HPEXPIRETIME", "k", "FIELDS", 2, "f", "g")
+    reply, shipment = migrate(redis)
+    requests = sent(shipment)
+    assert versions(requests) == {b"k": 80}
+    if known == 12:
+        assert not shipment.answered(WRONG.encode())
+        requests = again(shipment)
+        assert versions(requests) == {b"k": 12}
+    finish(shipment, "+OK")
+    assert reply.value == "OK" and shipment.version == known
+    assert redis.run("RESTORE", *requests[0][1:]) == "OK"
+    assert redis.run("HPEXPIRETIME", "k", "FIELDS", 2, "f", "g") == deadlines
+
+
+@pytest.mark.parametrize(("what", "answers", "why"), [
+    ("fields", [WRONG, WRONG], "it has no fields of hashes that expire"),
+    ("fields", [WRONG, BAD], "it has no fields of hashes that expire"),
+    ("json", [BAD], "it has no module for values of type ReJSON-RL"),
+    ("set", [WRONG, BAD], "it can not read this set"),
+    ("text", [BAD], "it can not read this string"),
+])
+def test_what_the_target_has_no_form_for_stays(redis: Harness, what: str, answers: list[str], why: str) -> None:
+    match what:
+        case "fields":
+            with_fields_that_expire(redis, "k")
+        case "json":
+            redis.run("JSON.SET", "k", "$", "{}")
+        case "set":
+            redis.run("SADD", "k", "a", "b")
+        case _:
+            redis.run("SET", "k", "x")
+    reply, shipment = migrate(redis)
+    sent(shipment)
+    if len(answers) == 2:
+        assert not shipment.answered(answers[0].encode())
+        again(shipment)
+    finish(shipment, answers[-1])
+    assert reply.value.text == f"ERR Target instance replied with error: {answers[0][1:]} ({why})"
+    assert redis.run("EXISTS", "k") == 1 and not redis.node.unusual
+
+
+def test_a_connection_that_is_lost_before_the_second_form(redis: Harness) -> None:
+    redis.run("SADD", "k", "a", "b")
+    reply, shipment = migrate(redis)
+    sent(shipment)
+    assert not shipment.answered(WRONG.encode())
+    shipment.failed()
+    assert reply.value.text == "IOERR error or timeout reading to target instance" and redis.run("EXISTS", "k") == 1
+
+
 # What goes wrong ------------------------------------------------------------------------------------------------------
 
 

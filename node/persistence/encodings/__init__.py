@@ -18,6 +18,7 @@ from node.persistence.encodings import (
 )
 from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Saver
 from node.persistence.encodings.modules import encoding_of_modules
+from node.persistence.options import RDB_VERSION_FIELD_DEADLINES, RDB_VERSION_VALKEY
 
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
@@ -54,8 +55,9 @@ _TYPE_NAMES: dict[int, str] = {
     25: "hash with field expiry",
 }
 
-_INTRODUCED = ((16, 10), (20, 11), (22, 12))
-"""From this tag on, values need at least this RDB version; what is older is read by every server that has RESTORE."""
+_INTRODUCED = ((16, 10), (20, 11), (22, RDB_VERSION_VALKEY), (23, RDB_VERSION_FIELD_DEADLINES))
+"""From this tag on, values need at least this RDB version; what is older is read by every server that has RESTORE. Tag 22
+is Valkey's."""
 _RESTORE_SINCE = 6
 
 
