@@ -131,8 +131,8 @@ def _winnable(core: Core, claimant: Member, epoch: int, contested: int) -> int:
             won &= ~held
         elif _is_newcomer_to(claimant, owner):
             if owner is core.myself:
-                given = (*slotmap.migrating.items(), *slotmap.granted.items())
-                held &= ~bits_of(slot for slot, to in given if to == claimant.id)
+                given = bits_of(slot for slot, to in slotmap.migrating.items() if to == claimant.id)
+                held &= ~(given | slotmap.granted_to(claimant.id))
             if held & won:
                 what = f"claim of {claimant.called}, which owns no slots, to slots of {owner.called} in epoch {epoch}"
                 proof.refuse(core.gossip, what, claimant.link, core.gossip.ticked_ms)

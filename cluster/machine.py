@@ -106,6 +106,7 @@ class Cluster(Core):
             self.myself.shard_id = head.shard_id
         self.slotmap.migrating.update(saved.migrating)
         self.slotmap.importing.update(saved.importing)
+        self.slotmap.grants.update((grant.job, grant) for grant in saved.grants)
         self.current_epoch = saved.current_epoch
         self.current_epoch = epochs.greatest(self)
         self.last_vote_epoch = saved.last_vote_epoch
@@ -379,6 +380,7 @@ class Cluster(Core):
             last_vote_epoch=self.last_vote_epoch,
             migrating=dict(self.slotmap.migrating),
             importing=dict(self.slotmap.importing),
+            grants=tuple(self.slotmap.grants.values()),
         )
 
     def _saved_node(self, member: Member) -> SavedNode:

@@ -62,6 +62,9 @@ def requested(core: Core, replica: Member, now_ms: int) -> None:
     """MFSTART on a primary: let no write in; when that is so, `paused` goes on."""
     if replica.primary is not core.myself or core.myself.is_replica:
         return
+    if core.slotmap.grants:  # A successor would know nothing of them, and claim what another is just taking.
+        core.out.log(Level.WARNING, f"Manual failover to {replica.called} refused: slots are being handed over.")
+        return
     core.end_manual()
     timeout_ms = core.settings.manual_failover_timeout_ms
     core.manual = ManualFailover(end_ms=now_ms + timeout_ms, replica=replica.id)

@@ -7,13 +7,19 @@ epoch when the source agrees, and tells everybody on the bus.
 **Who owns the slots when somebody dies in the middle.** Valkey's source lets writes in again when its time is over, and
 warns that they may be lost. Here both sides keep to these rules, which need no common clock, only lengths of time:
 
+- The target claims under an epoch that it has reserved: a majority of the primaries, and the source, know of a greater one
+  before it asks for permission. So whoever is elected in the source's place outbids a claim of which voters do not know.
 - The target takes over at most `TAKE_MS` after it has *sent* its request; a permission that comes later is refused.
+- The source's permission is on disk before it leaves: a source that crashes goes on as here when it comes back
+  (`Export.resumed`). It gives none while one of its replicas is to take its place, and agrees to no such thing after it.
 - Having given its permission, the source lets writes in again only when it *knows* that the target has not taken over and
-  never will: the target says so itself when asked (`Ask`), or the majority holds it for failed. In that case the source
-  first takes an epoch that no claim of the target can reach (`Reclaim`): should it come back, it loses the slots.
+  never will: the target says so itself when asked (`Ask`), or the majority holds it for failed, and has had the time to tell
+  of a claim that it knows. In that case the source first takes an epoch that no claim of the target can reach (`Reclaim`),
+  and goes on when a majority has heard of it: should the target come back, it loses the slots.
 - Before it has given its permission the source may go on at any time.
-- The target, when it has taken over, lets writes in only when the source has noticed (it ends the connection then) or is
-  dead. So a target that is cut off in between has acknowledged nothing when the source takes the slots back.
+- The target, when it has taken over, lets writes in only when a majority knows of it, and the source has noticed (it ends
+  the connection then) or is dead. So a target that is cut off in between has acknowledged nothing when the source takes the
+  slots back, or a successor of the source's has them.
 """
 
 from __future__ import annotations
@@ -43,6 +49,7 @@ from cluster.migration_events import (
     Tick,
     Word,
 )
+from cluster.slotmap import Grant, ranges_to_bits
 from cluster.slots import SlotRange, expand_ranges
 from gossip.ids import NodeId
 
@@ -61,8 +68,8 @@ _HAND_OVER = frozenset((Stage.FAILOVER_PAUSED, Stage.FAILOVER_GRANTED))
 class Job:
     """What both sides have. Times are ms of a clock that only goes forwards and counts a suspended machine's time.
 
-    name: 40 hex digits. ranges: as they were given. acked_ms: when the other side was last heard. paused_ms: how long
-    writes were kept out, so far as it is known.
+    name: 40 hex digits. ranges: as they were given; slots, bits: the same. acked_ms: when the other side was last heard.
+    paused_ms: how long writes were kept out, so far as it is known.
     """
 
     operation = ""
@@ -75,6 +82,7 @@ class Job:
         self.target = target
         self.ranges = tuple(ranges)
         self.slots = tuple(expand_ranges(ranges))
+        self.bits = ranges_to_bits(ranges)
         self.stage = stage
         self.message = ""
         self.created_ms = self.updated_ms = self.acked_ms = now_ms
@@ -144,6 +152,23 @@ class Export(Job):
         self._pause_ends_ms = 0
         self._linked = True
         self._asked_ms = 0
+        self._failing_over = False
+        self._polled_ms = 0
+        self._reclaimed = False
+
+    @classmethod
+    def resumed(cls, grant: Grant, source: NodeId, now_ms: int) -> Export:
+        """The job of a node that has ended after it gave its permission, and has come back. Writes are to be kept out."""
+        job = cls(grant.job, source, grant.target, grant.ranges, now_ms, pause_ms=0, timeout_ms=0)
+        job.stage = Stage.FAILOVER_GRANTED
+        job.paused_ms = now_ms
+        job._linked = False
+        return job
+
+    @property
+    def grant(self) -> Grant:
+        """What is given to the target in the end."""
+        return Grant(self.name, self.target, self.ranges)
 
     def _step(self, event: Event, now_ms: int) -> None:
         match event:
@@ -187,6 +212,9 @@ class Export(Job):
             if now_ms >= self._pause_ends_ms:
                 self._give_up(Stage.FAILED, "Unpaused before failover completed", now_ms)
                 return
+            if self._failing_over:
+                self._give_up(Stage.FAILED, "This node is being replaced by one of its replicas", now_ms)
+                return
             self._enter(Stage.FAILOVER_GRANTED, now_ms)
             self._asked_ms = now_ms + 2 * TAKE_MS - ASK_MS
             self._out += [Do.GRANT, Say(Word.FAILOVER_GRANTED)]
@@ -207,13 +235,27 @@ class Export(Job):
             self._asked_ms = now_ms - ASK_MS // 2  # The target closes when it has taken over, and says so on the bus first.
 
     def _look_at_owners(self, seen: Owners, now_ms: int) -> None:
+        self._failing_over = seen.failing_over
         if seen.owner == self.target:
             self._end(Stage.SUCCESS, "", now_ms)
         elif seen.owner != self.source or not seen.is_primary:
             self._give_up(Stage.FAILED, "Slots are no longer owned by myself", now_ms)
-        elif self.stage is Stage.FAILOVER_GRANTED and seen.other_failed and now_ms - self.updated_ms >= 2 * TAKE_MS:
-            self._out.append(Do.RECLAIM)
+        elif self.stage is Stage.FAILOVER_GRANTED and now_ms - self.updated_ms >= 2 * TAKE_MS:
+            self._consider_reclaim(seen, now_ms)
+
+    def _consider_reclaim(self, seen: Owners, now_ms: int) -> None:
+        """The target may be dead. What others know of it comes with their answers, or, from real nodes, behind them."""
+        if not seen.other_failed and not self._reclaimed:
+            self._polled_ms = 0
+        elif self._polled_ms and seen.majority and self._reclaimed:
             self._give_up(Stage.FAILED, "The target failed before it was known to have taken over", now_ms)
+        elif self._polled_ms and seen.majority and now_ms - self._polled_ms >= ASK_MS:
+            self._reclaimed = True
+            self._polled_ms = now_ms
+            self._out += [Do.RECLAIM, Do.POLL]
+        elif not self._polled_ms or (not seen.majority and now_ms - self._polled_ms >= ACK_MS):
+            self._polled_ms = now_ms
+            self._out.append(Do.POLL)
 
     def _tick(self, now_ms: int) -> None:
         if self.stage is Stage.FAILOVER_GRANTED:
@@ -252,6 +294,12 @@ class Import(Job):
         self.tracking = tracking
         self._timeout_ms = timeout_ms
         self._requested_ms = 0
+        self._paused_ms = 0
+        self._polled_ms = 0
+        self._replicated = False
+        self._known = False
+        """Whether those who have to know of the claim (reserved, or made) do."""
+        self._noticed = False
         self._ends_as = Stage.FAILED
 
     def interaction(self, now_ms: int) -> None:
@@ -276,12 +324,11 @@ class Import(Job):
             case Heard(word):
                 self._hear(word, now_ms)
             case Confirmed():
-                if self.stage is Stage.WAITING_FOR_PAUSED:
-                    self._requested_ms = now_ms
-                    self._out.append(Say(Word.REQUEST_FAILOVER))
-                    self._enter(Stage.FAILOVER_REQUESTED, now_ms)
+                self._replicated = True
+                self._may_request(now_ms)
             case Broken(lost=True) if self.stage is Stage.FAILOVER_GRANTED:
-                self._over(Stage.SUCCESS, "", now_ms)
+                self._noticed = True
+                self._may_open(now_ms)
             case Broken() | Cancel() if self.stage is Stage.FAILOVER_GRANTED:
                 return  # It is done, but for the source's notice.
             case Broken(reason):
@@ -302,14 +349,17 @@ class Import(Job):
             self._out.append(Say(Word.REQUEST_PAUSE))
             self._enter(Stage.WAITING_FOR_PAUSED, now_ms)
         elif word is Word.PAUSED and stage is Stage.WAITING_FOR_PAUSED:
-            self._out.append(Do.CONFIRM)
+            self._paused_ms = self._polled_ms = now_ms
+            self._out += [Do.RESERVE, Do.POLL, Do.CONFIRM]
         elif word is Word.FAILOVER_GRANTED and stage is Stage.FAILOVER_REQUESTED:
             if now_ms - self._requested_ms > TAKE_MS:
                 self.give_up(Stage.FAILED, "The permission to take over came too late", now_ms)
                 return
             self._enter(Stage.FAILOVER_GRANTED, now_ms)
+            self._known = False
+            self._polled_ms = now_ms
             self._log(Level.NOTICE, "completed successfully. This node is now the owner of the slots")
-            self._out += [Do.PAUSE, Do.TAKE]
+            self._out += [Do.PAUSE, Do.TAKE, Do.POLL]
         elif stage is not Stage.FAILOVER_GRANTED:
             self.give_up(Stage.FAILED, "Unexpected state machine transition", now_ms)
 
@@ -319,8 +369,10 @@ class Import(Job):
         if self.stage is Stage.FAILOVER_GRANTED:
             if not seen.mine:  # Nothing is to be removed: who loses slots loses their keys.
                 self._over(Stage.FAILED, "The slots were taken back", now_ms)
-            elif seen.other_failed:
-                self._over(Stage.SUCCESS, "", now_ms)
+            else:
+                self._known |= seen.majority
+                self._noticed |= seen.other_failed
+                self._may_open(now_ms)
         elif self.tracking:
             if seen.is_primary:
                 self._promoted(seen, now_ms)
@@ -332,6 +384,21 @@ class Import(Job):
             self.give_up(Stage.FAILED, "Slots were unexpectedly assigned to myself during import", now_ms)
         elif seen.owner != self.source:
             self.give_up(Stage.FAILED, "Slots are no longer owned by source node", now_ms)
+        elif self._paused_ms:
+            self._known |= seen.majority and seen.other
+            self._may_request(now_ms)
+
+    def _may_request(self, now_ms: int) -> None:
+        """The source lets no write in: ask for its permission as soon as everything is ready for it."""
+        if self.stage is Stage.WAITING_FOR_PAUSED and self._replicated and self._known:
+            self._requested_ms = now_ms
+            self._out.append(Say(Word.REQUEST_FAILOVER))
+            self._enter(Stage.FAILOVER_REQUESTED, now_ms)
+
+    def _may_open(self, now_ms: int) -> None:
+        """The slots are taken: let writes in as soon as nobody else can."""
+        if self._known and self._noticed:
+            self._over(Stage.SUCCESS, "", now_ms)
 
     def _promoted(self, seen: Owners, now_ms: int) -> None:
         """This replica takes its primary's place. What its primary had taken over is here; nothing else may stay."""
@@ -344,8 +411,12 @@ class Import(Job):
     def _tick(self, now_ms: int) -> None:
         if self.stage is Stage.FAILOVER_REQUESTED and now_ms - self._requested_ms > TAKE_MS:
             self.give_up(Stage.FAILED, "The source did not give its permission in time", now_ms)
+        elif self.stage is Stage.WAITING_FOR_PAUSED and self._paused_ms and now_ms - self._paused_ms > 2 * TAKE_MS:
+            self.give_up(Stage.FAILED, "No majority of the cluster has answered in time", now_ms)
         elif self.stage is Stage.FAILOVER_GRANTED:
-            return
+            if not self._known and now_ms - self._polled_ms >= ASK_MS:
+                self._polled_ms = now_ms
+                self._out.append(Do.POLL)
         elif now_ms - self.acked_ms > self._timeout_ms:
             self.give_up(Stage.FAILED, "Timed out after too long with no interaction", now_ms)
         elif self.stage is not Stage.WAITING_FOR_ACK:

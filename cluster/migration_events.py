@@ -108,12 +108,18 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class Owners:
     """What this node believes now. owner: whose all of the slots are; None when they are not all one node's. mine: that is
-    this node. is_primary: this node. other_failed: the majority calls the other side failed."""
+    this node. is_primary: this node. other_failed: the majority calls the other side failed. other, majority: that one, and
+    a majority of the primaries, have answered what was sent since the first Do.POLL, of those behind the last effect that
+    makes answers old.
+    failing_over: this node is being replaced by one of its replicas, as somebody has ordered."""
 
     owner: NodeId | None
     mine: bool = False
     is_primary: bool = True
     other_failed: bool = False
+    other: bool = False
+    majority: bool = False
+    failing_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +152,21 @@ class Do(StrEnum):
     PAUSE = "pause"
     """Let no write to the slots in."""
     GRANT = "grant"
-    """Source: from now on believe the target when it claims the slots."""
+    """Source: from now on believe the target when it claims the slots. On disk before anything behind this is done."""
+    POLL = "poll"
+    """Ask everybody: Owners tells who has answered."""
     RESUME = "resume"
     """Let writes in again, or send them to the new owner. Source: no claim is granted any more."""
     ASK = "ask"
     """Source: ask the target, on a new connection, whether it has taken over."""
     RECLAIM = "reclaim"
-    """Source: take an epoch that beats any claim of the target."""
+    """Source: take an epoch that beats any claim of the target. Makes answers old."""
     CONFIRM = "confirm"
     """Target: say Confirmed when the replicas have everything, or after CONFIRM_MS."""
+    RESERVE = "reserve"
+    """Target: choose the epoch of the claim, and see that others know of greater ones. Makes answers old."""
     TAKE = "take"
-    """Target: show the keys and own the slots, on disk, then tell everybody."""
+    """Target: show the keys and own the slots, on disk, then tell everybody. Makes answers old."""
     CLEAN = "clean"
     """Target: remove what came, then say Cleaned."""
     UNLINK = "unlink"

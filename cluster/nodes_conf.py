@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from cluster.slotmap import Grant
 from cluster.slots import SlotRange, bitmap_to_ranges, format_range, ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from cluster.views import FLAG_NAMES, flag_names, format_open_slots
@@ -23,6 +24,7 @@ _FLAGS_BY_NAME = {name: flag for flag, name in FLAG_NAMES} | {"noflags": NodeFla
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _SLOTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _OPEN_SLOT = re.compile(r"\[([0-9]{1,5})-([<>])-([0-9a-f]{40})\]", re.ASCII)
+_GRANTS = "granted"
 _EPOCH_MAX = 2**64 - 1
 _TIME_MS_MAX = 2**63 - 1
 _LEAST_FIELDS = 8
@@ -51,8 +53,16 @@ def format_nodes_conf(state: SavedState, *, tls_cluster: bool = False) -> bytes:
     """
     port_name = "tcp-port" if tls_cluster else "tls-port"
     lines = [_format_node(state, node, port_name) for node in state.nodes if not node.flags & NodeFlag.HANDSHAKE]
-    lines.append(f"vars currentEpoch {state.current_epoch} lastVoteEpoch {state.last_vote_epoch}\n")
+    lines.append(f"vars currentEpoch {state.current_epoch} lastVoteEpoch {state.last_vote_epoch}{_format_grants(state)}\n")
     return "\n".join(lines).encode("ascii")
+
+
+def _format_grants(state: SavedState) -> str:
+    # A variable of our own: real servers skip those they do not know.
+    if not state.grants:
+        return ""
+    texts = [f"{one.job}:{one.target}:{','.join(map(format_range, one.ranges))}" for one in state.grants]
+    return f" {_GRANTS} {';'.join(texts)}"
 
 
 def _format_node(state: SavedState, node: SavedNode, port_name: str) -> str:
@@ -98,6 +108,7 @@ class _Reading:
     migrating: dict[int, NodeId] = field(default_factory=dict)
     importing: dict[int, NodeId] = field(default_factory=dict)
     vars: tuple[int, int] | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 def parse_nodes_conf(data: bytes) -> SavedState:
@@ -115,7 +126,7 @@ def parse_nodes_conf(data: bytes) -> SavedState:
         fields = line.split()
         try:
             if fields[0] == "vars":
-                reading.vars = _parse_vars(fields[1:])
+                reading.vars, reading.grants = _parse_vars(fields[1:])
             else:
                 _parse_node(reading, number, fields)
         except _Fault as fault:
@@ -129,7 +140,7 @@ def parse_nodes_conf(data: bytes) -> SavedState:
     current_epoch = max(reading.vars[0], *(node.config_epoch for node in reading.nodes.values()))
     return SavedState(
         nodes=tuple(reading.nodes.values()), current_epoch=current_epoch, last_vote_epoch=reading.vars[1],
-        migrating=reading.migrating, importing=reading.importing,
+        migrating=reading.migrating, importing=reading.importing, grants=reading.grants,
     )
 
 
@@ -147,7 +158,7 @@ def _lines(data: bytes) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _parse_vars(fields: list[str]) -> tuple[int, int]:
+def _parse_vars(fields: list[str]) -> tuple[tuple[int, int], tuple[Grant, ...]]:
     if len(fields) % 2:
         raise _Fault("the vars line has a name without a value")
     values = dict(zip(fields[::2], fields[1::2], strict=True))
@@ -158,7 +169,26 @@ def _parse_vars(fields: list[str]) -> tuple[int, int]:
         if name not in values:
             raise _Fault(f"the vars line lacks {name}")
         epochs.append(_parse_number(values[name], name, _EPOCH_MAX))
-    return epochs[0], epochs[1]
+    grants = tuple(map(_parse_grant, values[_GRANTS].split(";"))) if _GRANTS in values else ()
+    return (epochs[0], epochs[1]), grants
+
+
+def _parse_grant(text: str) -> Grant:
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise _Fault(f"granted slots are not job:node:ranges: {text!r}")
+    job = _parse_id(parts[0], "the job of granted slots")
+    return Grant(job, _parse_id(parts[1], "who may take granted slots"), tuple(map(_parse_range, parts[2].split(","))))
+
+
+def _parse_range(text: str) -> SlotRange:
+    match = _SLOTS.fullmatch(text)
+    if not match:
+        raise _Fault(f"{text!r} is neither a slot nor a range of slots")
+    start, end = int(match[1]), int(match[2] or match[1])
+    if not 0 <= start <= end < SLOT_COUNT:
+        raise _Fault(f"{text!r} is not a range within 0-{SLOT_COUNT - 1}")
+    return start, end
 
 
 def _parse_node(reading: _Reading, line: int, fields: list[str]) -> None:
@@ -266,12 +296,7 @@ def _parse_slots(reading: _Reading, node: NodeId, flags: NodeFlag, fields: Itera
         if text.startswith("["):
             _parse_open_slot(reading, flags, text)
             continue
-        match = _SLOTS.fullmatch(text)
-        if not match:
-            raise _Fault(f"{text!r} is neither a slot nor a range of slots")
-        start, end = int(match[1]), int(match[2] or match[1])
-        if not 0 <= start <= end < SLOT_COUNT:
-            raise _Fault(f"{text!r} is not a range within 0-{SLOT_COUNT - 1}")
+        start, end = _parse_range(text)
         if flags & NodeFlag.REPLICA:
             raise _Fault(f"a replica owns no slots, here {text}")
         for slot in range(start, end + 1):

@@ -15,10 +15,12 @@ from cluster import epochs, manual_failover, roles
 from cluster.core import Core
 from cluster.events import ClusterError, DataDropped, Effect, Level
 from cluster.manual_failover import Manner
-from cluster.slotmap import ALL_SLOTS, bits_of
+from cluster.slotmap import ALL_SLOTS, Grant, bits_of
 from gossip import handshake
+from gossip.detector import quorum
 from gossip.ids import Address, NodeId, ShardId, random_id
 from gossip.members import Member
+from gossip.messages import MessageType
 
 _PORT_MAX = 65_535
 
@@ -246,20 +248,39 @@ class Operations:
         self._core.out.changed()
         return self._finish(now_ms)
 
-    def grant(self, slots: Iterable[int], target: NodeId) -> None:
-        """An atomic migration of these slots is about to end: their target may claim them, even when it owns no other."""
-        self._core.slotmap.granted.update((slot, target) for slot in slots)
+    # Atomic migrations ----------------------------------------------------------------------------------------------
 
-    def revoke(self, slots: Iterable[int]) -> None:
+    def grant(self, grant: Grant, now_ms: int) -> list[Effect]:
+        """The source's permission, which is on disk before the target hears of it: this node must not serve the slots again
+        before it knows what came of it. From now on the target's claim is believed, even when it owns no other slot."""
+        self._core.slotmap.grants[grant.job] = grant
+        self._core.out.changed(state=False)
+        return self._finish(now_ms)
+
+    def revoke(self, job: str, now_ms: int) -> list[Effect]:
         """The end of what `grant` began, whatever came of it."""
-        for slot in slots:
-            self._core.slotmap.granted.pop(slot, None)
+        if self._core.slotmap.grants.pop(job, None) is not None:
+            self._core.out.changed(state=False)
+        return self._finish(now_ms)
 
-    def take_slots(self, slots: Iterable[int], now_ms: int) -> list[Effect]:
-        """The end of an atomic migration: own these slots, which another has given, under a new epoch; tell everybody."""
+    def reserve_epoch(self, now_ms: int) -> tuple[int, list[Effect]]:
+        """The target's preparation: an epoch above all that this node knows of, under which it will claim.
+
+        The next one above it is told to everybody as the current epoch: once a majority has heard that, no election can end
+        in the reserved epoch or below, so that a successor of the source's outbids the claim, and never the reverse.
+        """
+        core = self._core
+        epoch = epochs.greatest(core) + 1
+        core.current_epoch = epoch + 1
+        core.out.changed(state=False)
+        return epoch, self._finish(now_ms)
+
+    def take_slots(self, slots: Iterable[int], epoch: int, now_ms: int) -> list[Effect]:
+        """The end of an atomic migration: own these slots, which another has given, under a reserved epoch; tell all."""
         core = self._core
         core.assign(bits_of(slots), core.myself)
-        epochs.bump(core)
+        core.myself.config_epoch = max(core.myself.config_epoch, epoch)
+        core.out.log(Level.NOTICE, f"configEpoch is {core.myself.config_epoch} after taking over slots")
         core.gossip.broadcast_pong(now_ms)
         return self._finish(now_ms)
 
@@ -271,6 +292,33 @@ class Operations:
         epochs.bump(core)
         core.gossip.broadcast_pong(now_ms)
         return self._finish(now_ms)
+
+    def poll(self, now_ms: int) -> list[Effect]:
+        """Ask all primaries now whether they are there: `answered` tells when a majority has said so, knowing what this node
+        claims, and having said first what they know better."""
+        core = self._core
+        for member in core.members.values():
+            link = member.link
+            if member.is_primary and link is not None and link.opened:
+                unanswered_ms = member.ping_sent_ms
+                core.gossip.send_ping(link, MessageType.PING, now_ms)
+                member.ping_sent_ms = unanswered_ms or member.ping_sent_ms
+        return self._finish(now_ms)
+
+    def answered(self, since_ms: int, node: NodeId | None = None) -> bool:
+        """Whether a majority of the primaries (this node counts for itself), or this node of them, has answered a ping that
+        was sent at that time (unix ms) or later."""
+        core = self._core
+        if node is not None:
+            return node in core.members and core.members[node].proof_ms >= since_ms
+        voters = [core.members[one] for one in core.slotmap.owners()]
+        answers = sum(one is core.myself or one.proof_ms >= since_ms for one in voters)
+        return answers >= quorum(core.slotmap.owner_count)
+
+    @property
+    def failing_over(self) -> bool:
+        """Whether this primary has agreed to be replaced by one of its replicas."""
+        return self._core.manual.replica is not None
 
     # Epochs -------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ of thousands of slots are compared and moved in a few operations.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from cluster.slots import SlotRange, bitmap_to_ranges, bitmap_to_slots
 from gossip.ids import NodeId
@@ -26,6 +27,14 @@ def bits_of(slots: Iterable[int]) -> int:
     return bits
 
 
+def ranges_to_bits(ranges: Iterable[SlotRange]) -> int:
+    """The integer in which exactly these ranges' bits are set."""
+    bits = 0
+    for first, last in ranges:
+        bits |= ((1 << (last - first + 1)) - 1) << first
+    return bits
+
+
 def slots_in(bits: int) -> list[int]:
     """The slots whose bits are set, ascending."""
     if bits.bit_count() > FEW:
@@ -39,12 +48,27 @@ def slots_in(bits: int) -> list[int]:
     return slots
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """This node has allowed another to take slots, at the end of an atomic migration, and does not know what came of it.
+    job: the migration's name, 40 hex digits."""
+
+    job: str
+    target: NodeId
+    ranges: tuple[SlotRange, ...]
+
+    @property
+    def bits(self) -> int:
+        """The slots."""
+        return ranges_to_bits(self.ranges)
+
+
 class SlotMap:
     """One owner at most for each slot, and this node's open slots.
 
     migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from. On
     a replica both are its primary's, as far as that has told.
-    granted: slots that this node owns -> who may claim them now, at the end of an atomic migration.
+    grants: by the migration's name, which of this node's slots another may claim now.
     unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
     version: grows with every change.
     """
@@ -56,7 +80,7 @@ class SlotMap:
         self._ranges: dict[NodeId, list[SlotRange]] = {}
         self.migrating: dict[int, NodeId] = {}
         self.importing: dict[int, NodeId] = {}
-        self.granted: dict[int, NodeId] = {}
+        self.grants: dict[str, Grant] = {}
         self.unclaimed = 0
         self.assigned = 0
         self.version = 0
@@ -83,6 +107,14 @@ class SlotMap:
     def count(self, node: NodeId) -> int:
         """How many slots the node owns."""
         return self._bits.get(node, 0).bit_count()
+
+    def granted_to(self, node: NodeId) -> int:
+        """The slots that the node may claim now, as an integer."""
+        bits = 0
+        for grant in self.grants.values():
+            if grant.target == node:
+                bits |= grant.bits
+        return bits
 
     def bitmap(self, node: NodeId) -> bytes:
         """The node's slots as the bus writes them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cluster.slotmap import Grant
 from gossip.ids import Address, NodeId, ShardId
 from gossip.messages import NO_SLOTS, NodeFlag
 
@@ -41,7 +42,7 @@ class SavedNode:
 class SavedState:
     """The whole file. Exactly one node has the flag MYSELF.
 
-    migrating, importing: this node's open slots and the node at the other end.
+    migrating, importing: this node's open slots and the node at the other end. grants: what it has allowed others to take.
     """
 
     nodes: tuple[SavedNode, ...]
@@ -49,3 +50,4 @@ class SavedState:
     last_vote_epoch: int = 0
     migrating: Mapping[int, NodeId] = field(default_factory=dict)
     importing: Mapping[int, NodeId] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()

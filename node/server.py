@@ -100,6 +100,7 @@ class Server:
         """Open all listeners and timers. ListenError when a port is taken."""
         config = self.config
         self.node.mark(Unusual.LOADING, True)
+        self.node.migrations.resume()
         if config.port:
             self._listeners += await open_listeners(
                 self.loop, config.bind, config.port, lambda: Connection(self), config.tcp_backlog, "TCP"

@@ -454,6 +454,8 @@ class Node:
         head = cluster.shard_head(cluster.myself)
         known = (cluster.slotmap.version, head.id)
         if known == self._slots_known:
+            if self.migrations.awaits_answers:
+                self.migrations.owners_changed()
             return
         self._slots_known = known
         if self.pubsub.shard_channels:

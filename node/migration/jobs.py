@@ -80,6 +80,10 @@ class Migrations:
         self._clients: dict[int, Import] = {}
         self._seen_ms: dict[int, int] = {}
         self._someone_waits = False
+        self._epochs: dict[Job, int] = {}
+        """Reserved for imports."""
+        self._polled_ms: dict[Job, int] = {}
+        """When everybody was first asked for a job's sake since something made all earlier answers old."""
 
     # Asking -------------------------------------------------------------------------------------------------------
 
@@ -127,6 +131,16 @@ class Migrations:
         else:
             self.network.dial(job)
         return job
+
+    def resume(self) -> None:
+        """This node has just started: of what it had granted before it ended it must find out what came."""
+        cluster = self._node.cluster
+        for grant in () if cluster is None else cluster.slotmap.grants.values():
+            assert cluster is not None
+            job = Export.resumed(grant, cluster.myself.id, self.clock_ms())
+            self._add(job)
+            self.hold(job.slots, True)
+            log.log(NOTICE, "Slot migration %s had been granted: its slots wait until its end is known.", job.called)
 
     def establish(self, client: Client, name: str, source: NodeId | None, ranges: Sequence[SlotRange]) -> None:
         """CLUSTER SYNCSLOTS ESTABLISH: take slots from that source. From our primary's stream: it does, so hide them."""
@@ -233,6 +247,11 @@ class Migrations:
             if job.in_progress:
                 self.step(job, migration.Broken("Data was flushed"))
 
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether `owners_changed` is to be called at every word that comes over the bus."""
+        return bool(self._polled_ms)
+
     def owners_changed(self) -> None:
         """Slots, roles or what is believed of nodes may be other than before."""
         cluster = self._node.cluster
@@ -247,7 +266,12 @@ class Migrations:
             owner = self._owner(job)
             other = cluster.members.get(job.target if isinstance(job, Export) else job.source)
             failed = other is None or other.failed
-            self.step(job, Owners(owner, owner == cluster.myself.id, cluster.myself.is_primary, failed))
+            orders, since_ms = cluster.operations, self._polled_ms.get(job)
+            self.step(job, Owners(
+                owner, owner == cluster.myself.id, cluster.myself.is_primary, failed,
+                since_ms is not None and other is not None and orders.answered(since_ms, other.id),
+                since_ms is not None and orders.answered(since_ms), orders.failing_over,
+            ))
 
     def _owner(self, job: Job) -> NodeId | None:
         cluster = self._node.cluster
@@ -255,8 +279,7 @@ class Migrations:
         owner = cluster.slotmap.owner_of(job.slots[0])
         if owner is None:
             return None
-        bits = cluster.slotmap.bits(owner)
-        return owner if all(bits >> slot & 1 for slot in job.slots) else None
+        return owner if not job.bits & ~cluster.slotmap.bits(owner) else None
 
     def tick(self) -> None:
         """Ten times a second."""
@@ -280,11 +303,20 @@ class Migrations:
             log.log(_LEVELS[effect.level], "%s", effect.text)
         elif isinstance(effect, migration.Say):
             self._say(job, effect.word)
+        elif effect is Do.POLL:
+            self._poll(job)
         elif isinstance(job, Export):
             self._do_export(job, effect)
         else:
             assert isinstance(job, Import)
             self._do_import(job, effect)
+
+    def _poll(self, job: Job) -> None:
+        cluster = self._node.cluster
+        assert cluster is not None
+        now_ms = self._node.io.steady_ms()
+        self._polled_ms.setdefault(job, now_ms)
+        self._node.io.carry_out(cluster.operations.poll(now_ms))
 
     def _say(self, job: Job, word: Word) -> None:
         if isinstance(job, Export):
@@ -313,26 +345,29 @@ class Migrations:
         elif effect is Do.PAUSE:
             self.hold(job.slots, True)
         elif effect is Do.GRANT:
-            cluster.operations.grant(job.slots, job.target)
+            self._node.io.carry_out(cluster.operations.grant(job.grant, self._node.io.steady_ms()))
         elif effect is Do.RESUME:
-            cluster.operations.revoke(job.slots)
+            self._node.io.carry_out(cluster.operations.revoke(job.name, self._node.io.steady_ms()))
             self.hold(job.slots, False)
         elif effect is Do.ASK and self.network is not None:
             self.network.ask(job)
         elif effect is Do.RECLAIM:
+            self._polled_ms.pop(job, None)
             self._node.io.carry_out(cluster.operations.reclaim(self._node.io.steady_ms()))
         elif effect is Do.UNLINK and sender is not None:
             del self._senders[job]
             sender.close()
             self._node.mark(Unusual.EXPORTING, bool(self._senders or self.held))
         elif effect is Do.END:
-            self.tasks.ended(job)
+            self._ended(job)
 
     def _do_import(self, job: Import, effect: Do) -> None:
         if effect is Do.CONFIRM:
             self._confirm(job)
         elif effect in (Do.PAUSE, Do.RESUME):
             self.hold(job.slots, effect is Do.PAUSE)
+        elif effect is Do.RESERVE:
+            self._reserve(job)
         elif effect is Do.TAKE:
             self._take(job)
         elif effect is Do.CLEAN:
@@ -347,7 +382,12 @@ class Migrations:
             if job.tracking or job.stage is not Stage.SUCCESS:
                 self._show(job)
                 self._tell_replicas(job, b"failed")
-            self.tasks.ended(job)
+            self._ended(job)
+
+    def _ended(self, job: Job) -> None:
+        self._epochs.pop(job, None)
+        self._polled_ms.pop(job, None)
+        self.tasks.ended(job)
 
     def _confirm(self, job: Import) -> None:
         """Wait until the replicas have what has come, so that it outlives this node from the moment it is ours."""
@@ -361,11 +401,19 @@ class Migrations:
         )
         waiting.when_ready(lambda: self.step(job, migration.Confirmed()))
 
+    def _reserve(self, job: Import) -> None:
+        cluster = self._node.cluster
+        assert cluster is not None
+        self._polled_ms.pop(job, None)
+        self._epochs[job], effects = cluster.operations.reserve_epoch(self._node.io.steady_ms())
+        self._node.io.carry_out(effects)
+
     def _take(self, job: Import) -> None:
         cluster = self._node.cluster
         assert cluster is not None
         self._show(job)
-        self._node.io.carry_out(cluster.operations.take_slots(job.slots, self._node.io.steady_ms()))
+        self._polled_ms.pop(job, None)
+        self._node.io.carry_out(cluster.operations.take_slots(job.slots, self._epochs[job], self._node.io.steady_ms()))
         self._tell_replicas(job, b"success")
 
     def _show(self, job: Import) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.slotmap import Grant
 from cluster.slots import ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from gossip.ids import Address, NodeId, ShardId
@@ -105,4 +106,5 @@ def state_with_silent_peers() -> SavedState:
             ),
         ),
         current_epoch=12, last_vote_epoch=11, migrating={5: PRIMARY}, importing={300: PRIMARY},
+        grants=(Grant("f" * 40, PRIMARY, ((0, 4), (7, 7))),),
     )

@@ -6,7 +6,8 @@ from random import Random
 
 import pytest
 
-from cluster import migration
+from cluster import manual_failover, migration
+from cluster.events import Persist
 from cluster.machine import Cluster
 from cluster.migration import (
     ACK_MS,
@@ -28,10 +29,11 @@ from cluster.migration import (
     Tick,
     Word,
 )
+from cluster.slotmap import Grant
 from cluster.slots import slots_to_bitmap
 from gossip.ids import NodeId
 from gossip.messages import MessageType, NodeFlag
-from tests.cluster.machines import ME, NOW, SETTINGS, SLOTS, B, C, D, Peer, header, ping, primary, saved
+from tests.cluster.machines import ME, NOW, SETTINGS, SLOTS, B, C, D, Peer, header, ping, primary, replica, saved
 
 NAME, SOURCE, TARGET, OTHER = "f" * 40, NodeId("a" * 40), NodeId("b" * 40), NodeId("c" * 40)
 START = 1000
@@ -73,7 +75,8 @@ def export_at(stage: Stage) -> Export:
 def import_at(stage: Stage) -> Import:
     job = an_import()
     ways: list[Event] = [
-        Heard(Word.ACK), Heard(Word.SNAPSHOT_EOF), migration.Confirmed(), Heard(Word.FAILOVER_GRANTED),
+        Heard(Word.ACK), Heard(Word.SNAPSHOT_EOF), Heard(Word.PAUSED), migration.Confirmed(),
+        Owners(SOURCE, other=True, majority=True), Heard(Word.FAILOVER_GRANTED),
     ]
     for event in ways:
         if job.stage is stage:
@@ -104,12 +107,38 @@ def test_an_import_from_its_beginning_to_its_end() -> None:
     job = an_import()
     assert heard(job, Word.ACK) == []
     assert heard(job, Word.SNAPSHOT_EOF) == [Say(Word.REQUEST_PAUSE)]
-    assert heard(job, Word.PAUSED) == [Do.CONFIRM]
-    assert step(job, migration.Confirmed()) == [Say(Word.REQUEST_FAILOVER)]
-    assert heard(job, Word.FAILOVER_GRANTED) == [Do.PAUSE, Do.TAKE], "no write before the source has noticed"
+    assert heard(job, Word.PAUSED) == [Do.RESERVE, Do.POLL, Do.CONFIRM]
+    assert step(job, migration.Confirmed()) == []
+    assert step(job, Owners(SOURCE, other=True)) == step(job, Owners(SOURCE, majority=True)) == []
+    assert step(job, Owners(SOURCE, other=True, majority=True)) == [Say(Word.REQUEST_FAILOVER)]
+    assert heard(job, Word.FAILOVER_GRANTED) == [Do.PAUSE, Do.TAKE, Do.POLL], "no write before all know"
     assert step(job, Owners(TARGET, mine=True)) == []
-    assert step(job, Broken("", lost=True)) == [Do.UNLINK, Do.END, Do.RESUME]
+    assert step(job, Broken("", lost=True)) == []
+    assert step(job, Owners(TARGET, mine=True, majority=True)) == [Do.UNLINK, Do.END, Do.RESUME]
     assert job.stage is Stage.SUCCESS
+
+
+def test_a_target_without_a_majority_does_not_ask_for_permission() -> None:
+    job = import_at(Stage.WAITING_FOR_PAUSED)
+    heard(job, Word.PAUSED)
+    step(job, migration.Confirmed())
+    assert step(job, Tick(), START + 2 * TAKE_MS) == [Say(Word.ACK)]
+    assert step(job, Tick(), START + 2 * TAKE_MS + 1) == [Do.UNLINK, Do.CLEAN]
+    assert job.message == "No majority of the cluster has answered in time"
+
+
+def test_a_source_that_is_being_replaced_gives_no_permission() -> None:
+    job = export_at(Stage.FAILOVER_PAUSED)
+    assert step(job, Owners(SOURCE, mine=True, failing_over=True)) == []
+    assert heard(job, Word.REQUEST_FAILOVER) == [Do.UNLINK, Do.END, Do.RESUME]
+
+
+def test_a_source_that_comes_back_asks_what_became_of_its_permission() -> None:
+    job = Export.resumed(Grant(NAME, TARGET, ((5, 7),)), SOURCE, START)
+    assert job.stage is Stage.FAILOVER_GRANTED and job.grant == Grant(NAME, TARGET, ((5, 7),))
+    assert step(job, Tick(), START + ASK_MS) == [Do.ASK]
+    assert step(job, Owners(SOURCE, mine=True, other_failed=True), START + 2 * TAKE_MS - 1) == []
+    assert step(job, migration.Answer(False), START + 2 * TAKE_MS) == [Do.UNLINK, Do.END, Do.RESUME]
 
 
 def test_what_is_over_stays_over() -> None:
@@ -169,15 +198,20 @@ def test_a_failed_target_is_outrun_by_a_new_epoch() -> None:
     job = export_at(Stage.FAILOVER_GRANTED)
     early = START + 2 * TAKE_MS - 1
     assert step(job, Owners(SOURCE, mine=True, other_failed=True), early) == []
-    effects = step(job, Owners(SOURCE, mine=True, other_failed=True), early + 1)
-    assert effects == [Do.RECLAIM, Do.UNLINK, Do.END, Do.RESUME], "the epoch comes before the writes"
+    dead, heard_of = Owners(SOURCE, mine=True, other_failed=True), Owners(SOURCE, True, True, True, majority=True)
+    assert step(job, dead, early + 1) == [Do.POLL], "a majority may know that it has taken over"
+    assert step(job, heard_of, early + ASK_MS) == step(job, dead, early + 1 + ASK_MS) == []
+    assert step(job, heard_of, early + 1 + ASK_MS) == [Do.RECLAIM, Do.POLL]
+    assert step(job, dead, early + 2 + ASK_MS) == []
+    assert step(job, heard_of, early + 3 + ASK_MS) == [Do.UNLINK, Do.END, Do.RESUME], "the epoch is known before the writes"
 
 
 def test_the_target_lets_writes_in_when_the_source_is_dead_or_when_the_slots_are_gone() -> None:
     job = import_at(Stage.FAILOVER_GRANTED)
-    for event in (Cancel(), Broken("Data was flushed"), Tick(), Heard(Word.ACK)):
+    for event in (Cancel(), Broken("Data was flushed"), Heard(Word.ACK), Owners(TARGET, mine=True, other_failed=True)):
         assert step(job, event, START + TIMEOUT_MS * 2) == [], event
-    assert step(job, Owners(TARGET, mine=True, other_failed=True)) == [Do.UNLINK, Do.END, Do.RESUME]
+    assert step(job, Tick(), START + TIMEOUT_MS * 2) == [Do.POLL]
+    assert step(job, Owners(TARGET, mine=True, majority=True)) == [Do.UNLINK, Do.END, Do.RESUME]
     job = import_at(Stage.FAILOVER_GRANTED)
     assert step(job, Owners(SOURCE)) == [Do.UNLINK, Do.END, Do.RESUME]
     assert job.stage is Stage.FAILED
@@ -295,10 +329,33 @@ def test_a_target_that_owns_nothing_yet_is_believed_from_the_permission_on() -> 
         return cluster.slotmap.owner_of(first), cluster.slotmap.owner_of(second)
 
     assert owners_after_claim() == (ME, ME)
-    cluster.operations.grant([first], B)
+    cluster.operations.grant(Grant(NAME, B, ((first, first),)), NOW)
     assert owners_after_claim() == (ME, ME), "that was another's"
-    cluster.operations.grant([first], D)
-    cluster.operations.revoke([first])
+    effects = cluster.operations.grant(Grant(NAME, D, ((first, first),)), NOW)
+    assert effects == [Persist()] and cluster.saved_state().grants == (Grant(NAME, D, ((first, first),)),)
+    assert cluster.operations.revoke(NAME, NOW) == [Persist()] and cluster.operations.revoke(NAME, NOW) == []
     assert owners_after_claim() == (ME, ME)
-    cluster.operations.grant([second], D)
+    cluster.operations.grant(Grant(NAME, D, ((second, second),)), NOW)
     assert owners_after_claim() == (ME, D)
+
+
+def test_a_majority_that_has_heard_of_a_reserved_epoch_lets_nobody_win_in_it() -> None:
+    cluster = Cluster.from_saved(
+        saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), primary(C, 3)), SETTINGS, Random(1), now_ms=NOW
+    )
+    assert cluster.current_epoch == 3
+    epoch, effects = cluster.operations.reserve_epoch(NOW)
+    assert (epoch, cluster.current_epoch, effects[0]) == (4, 5, Persist())
+    cluster.operations.take_slots([SLOTS[B][0]], epoch, NOW)
+    assert (cluster.myself.config_epoch, cluster.current_epoch) == (4, 5)
+
+
+def test_who_has_granted_slots_lets_no_replica_take_its_place() -> None:
+    state = saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), primary(C, 3), replica(D, ME))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    cluster.operations.grant(Grant(NAME, B, ((SLOTS[ME][0], SLOTS[ME][0]),)), NOW)
+    manual_failover.requested(cluster, cluster.members[D], NOW)
+    assert not cluster.operations.failing_over
+    cluster.operations.revoke(NAME, NOW)
+    manual_failover.requested(cluster, cluster.members[D], NOW)
+    assert cluster.operations.failing_over

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.nodes_conf import NodesConfError, format_nodes_conf, parse_nodes_conf
+from cluster.slotmap import Grant
 from cluster.slots import bitmap_to_ranges, ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from gossip.ids import Address, NodeId, ShardId
@@ -170,6 +171,9 @@ def states(draw: st.DrawFn) -> SavedState:
         nodes=tuple(nodes), current_epoch=max(node.config_epoch for node in nodes), last_vote_epoch=draw(epochs),
         migrating={slot: node for slot, node in opened.items() if slot % 2},
         importing={slot: node for slot, node in opened.items() if not slot % 2},
+        grants=tuple(draw(st.lists(st.builds(
+            Grant, ids, ids, st.lists(st.sampled_from(ranges), min_size=1, max_size=3).map(tuple)), max_size=2,
+        ))),
     )
 
 
@@ -270,6 +274,10 @@ def other(fields: str = "", flags: str = "master", primary: str = "-") -> str:
         (me(f" [16384->-{B}]") + other() + VARS, 1, "no migrating or importing slot"),
         (me(" [5->-x]") + VARS, 1, "no migrating or importing slot"),
         (me() + other(f" [5->-{A}]") + VARS, 2, "only the node itself"),
+        (me() + VARS.replace("\n", f" granted {A}:{B}\n"), 2, "not job:node:ranges"),
+        (me() + VARS.replace("\n", f" granted {A}:{B}:x\n"), 2, "neither a slot nor a range"),
+        (me() + VARS.replace("\n", f" granted {A}:{B}:5-4\n"), 2, "not a range within"),
+        (me() + VARS.replace("\n", " granted a:b:5\n"), 2, "the job of granted slots is not 40"),
         (me() + "\0" * 20 + "\n" + VARS, 2, "not printable ASCII"),
         (me(where="1.1.1.1:1@2,h\xf6st") + VARS, 1, "not printable ASCII"),
     ],
