@@ -6,6 +6,7 @@ rules as functions of this, and `operations.py` what administrators order.
 
 from __future__ import annotations
 
+from cluster.contact import Contact
 from cluster.events import Effect, ResumeWrites, RoleChanged
 from cluster.failover import NO_LINK, Comeback, DataLink, Election, ManualFailover, Vote
 from cluster.lease import Lease
@@ -22,8 +23,9 @@ class Core:
     """One node's cluster state.
 
     current_epoch: the greatest epoch heard of. last_vote_epoch: the last in which this node has voted. offset: its
-    replication offset, bytes. ok: `cluster_state`. served: one byte a slot, 1 where this node serves the slot with
-    nothing more to ask; changed in place. started_ms: when this process began.
+    replication offset, bytes, as messages tell it; stream_end: what that is at this moment, kept by the I/O. ok:
+    `cluster_state`. served: one byte a slot, 1 where this node serves the slot with nothing more to ask; changed in place.
+    started_ms: when this process began.
     """
 
     gossip: Gossip
@@ -36,6 +38,7 @@ class Core:
         self.current_epoch = 0
         self.last_vote_epoch = 0
         self.offset = 0
+        self.stream_end = 0
         self.ok = False
         self.served = bytearray(SLOT_COUNT)
         self.started_ms = now_ms
@@ -52,6 +55,7 @@ class Core:
         self.manual = ManualFailover()
         self.comeback = Comeback()
         self.lease = Lease(granted_ms=now_ms)
+        self.contact = Contact()
         self.votes: dict[NodeId, Vote] = {}
         """Failed primary -> for whom this node has voted last."""
         self.orphaned: dict[NodeId, int] = {}

@@ -81,7 +81,15 @@ class ResumeWrites:
     """The manual failover is over, one way or the other: the pause ends."""
 
 
-Effect = GossipEffect | RoleChanged | SlotsLost | DataDropped | StateChanged | Deliver | PauseWrites | ResumeWrites
+@dataclass(frozen=True, slots=True)
+class AskReplicas:
+    """Ask all replicas how much of the stream they have (REPLCONF GETACK), then call `Cluster.replicas_asked`; tell
+    `Cluster.acknowledged` what they say."""
+
+
+Effect = (
+    GossipEffect | RoleChanged | SlotsLost | DataDropped | StateChanged | Deliver | PauseWrites | ResumeWrites | AskReplicas
+)
 
 
 class ClusterError(Exception):
@@ -89,7 +97,7 @@ class ClusterError(Exception):
 
 
 __all__ = [
-    "Close", "ClusterError", "Connect", "DataDropped", "Deliver", "Effect", "Event", "GossipEffect", "GossipEvent",
-    "Level", "LinkAccepted", "LinkClosed", "LinkId", "LinkOpened", "Log", "PauseWrites", "Persist", "Received",
-    "ResumeWrites", "RoleChanged", "Send", "SlotsLost", "StateChanged", "Tick",
+    "AskReplicas", "Close", "ClusterError", "Connect", "DataDropped", "Deliver", "Effect", "Event", "GossipEffect",
+    "GossipEvent", "Level", "LinkAccepted", "LinkClosed", "LinkId", "LinkOpened", "Log", "PauseWrites", "Persist",
+    "Received", "ResumeWrites", "RoleChanged", "Send", "SlotsLost", "StateChanged", "Tick",
 ]

@@ -73,10 +73,14 @@ def is_needed(core: Core) -> bool:
 
 def end_ms(core: Core) -> int:
     """When the lease ends, as far as it is proved now."""
-    proofs = sorted((one.proof_ms for one in _voters(core)), reverse=True)
+    return max(proved_ms(core), core.lease.granted_ms) + core.settings.node_timeout_ms
+
+
+def proved_ms(core: Core) -> int:
+    """The latest time for which a majority has proof; 0 for never. Not asked of a node that is a majority by itself."""
+    proofs = sorted((one.proof_ms for one in voters(core)), reverse=True)
     others_needed = quorum(core.slotmap.owner_count) - 1
-    proved_ms = proofs[others_needed - 1] if len(proofs) >= others_needed else 0
-    return max(proved_ms, core.lease.granted_ms) + core.settings.node_timeout_ms
+    return proofs[others_needed - 1] if len(proofs) >= others_needed else 0
 
 
 def has_lapsed(core: Core, now_ms: int) -> bool:
@@ -93,7 +97,7 @@ def serves_until_ms(core: Core) -> int | None:
     return core.lease.until_ms if core.lease.until_ms is not None else end_ms(core)
 
 
-def _voters(core: Core) -> list[Member]:
+def voters(core: Core) -> list[Member]:
     """The other primaries that own slots."""
     own = core.myself.id
     return [core.members[node] for node in core.slotmap.owners() if node != own]
@@ -128,7 +132,7 @@ def _renew(core: Core, now_ms: int) -> None:
     timeout_ms = core.settings.node_timeout_ms
     renew_ms = max(timeout_ms // RENEW_SHARE, watch.ping_period_ms(core.gossip))
     wanted = quorum(core.slotmap.owner_count) - 1
-    for voter in sorted(_voters(core), key=_latest_first):
+    for voter in sorted(voters(core), key=_latest_first):
         link = voter.link
         if wanted == 0:
             return
@@ -165,7 +169,7 @@ def _begin(core: Core, slept_ms: int, now_ms: int) -> None:
 
 def _ask_all(core: Core, now_ms: int) -> None:
     core.lease.round_ms = now_ms
-    for member in [*_voters(core), *core.myself.replicas]:
+    for member in [*voters(core), *core.myself.replicas]:
         if member.link is not None and member.link.opened:
             unanswered_ms = member.ping_sent_ms
             core.gossip.send_ping(member.link, MessageType.PING, now_ms)
@@ -193,7 +197,7 @@ def progress(core: Core, now_ms: int) -> None:
         lease.until_ms = None
         return
     timeout_ms = core.settings.node_timeout_ms
-    answers = sum(voter.proof_ms >= lease.round_ms for voter in _voters(core))
+    answers = sum(voter.proof_ms >= lease.round_ms for voter in voters(core))
     if answers >= quorum(core.slotmap.owner_count) - 1:
         if not lease.second:
             if now_ms > lease.round_ms:  # Else proofs of the first round would count as such of the second.

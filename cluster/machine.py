@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cluster import (
     claims,
+    contact,
     elections,
     epochs,
     health,
@@ -163,6 +164,7 @@ class Cluster(Core):
         manual_failover.tick(self, now_ms)
         restarts.tick(self, now_ms)
         lease.look(self, now_ms)
+        contact.ask(self, now_ms)
         if self.myself.is_replica:
             replica_migration.consider(self, now_ms)
         if not self.ok:
@@ -170,6 +172,7 @@ class Cluster(Core):
 
     def _finish(self, now_ms: int) -> list[Effect]:
         lease.progress(self, now_ms)
+        contact.progress(self, now_ms)
         if self.out.reassess:
             self.out.reassess = False
             health.reassess(self, now_ms)
@@ -181,14 +184,46 @@ class Cluster(Core):
         return self.out.finish()
 
     def check_lease(self, now_ms: int) -> list[Effect]:
-        """Something has come from a client past `serves_until_ms`, or before the last tick: find out what that means."""
+        """Something has come from a client past `serves_until_ms`, or before the last tick, or waits to leave past
+        `answers_until_ms`: find out what that means."""
         lease.look(self, now_ms)
+        contact.ask(self, now_ms)
         return self._finish(now_ms)
 
     @property
     def serves_until_ms(self) -> int | None:
         """Until when (unix ms) what clients send may be executed; None: without end, 0: not now."""
         return lease.serves_until_ms(self)
+
+    def wrote(self, now_ms: int) -> list[Effect]:
+        """Clients' writes were done, up to `stream_end`; to be called before their replies leave, when it is time
+        (`asks_at_ms`)."""
+        contact.wrote(self, now_ms)
+        return self._finish(now_ms)
+
+    def replicas_asked(self) -> None:
+        """AskReplicas is carried out: the stream ends at `stream_end`, with the question."""
+        self.contact.end = self.stream_end
+
+    @property
+    def awaits_replicas(self) -> bool:
+        """Whether `acknowledged` is of any interest."""
+        return self.contact.target is not None
+
+    def acknowledged(self, ip: str, port: int, offset: int, now_ms: int) -> list[Effect]:
+        """The replica at this address has the stream up to an offset, bytes."""
+        contact.acknowledged(self, ip, port, offset, now_ms)
+        return self._finish(now_ms)
+
+    @property
+    def answers_until_ms(self) -> int | None:
+        """Until when (unix ms) replies of writes may leave; None: as long as clients are served."""
+        return contact.answers_until_ms(self)
+
+    @property
+    def asks_at_ms(self) -> int | None:
+        """From when on (unix ms) `wrote` must be called; None: not, as things are."""
+        return contact.asks_at_ms(self)
 
     def new_link(self) -> LinkId:
         """The number for a connection that was accepted; LinkAccepted carries it."""

@@ -25,6 +25,7 @@ from node.config import Config
 from node.files import write_atomically
 from node.gate import Guard
 from node.logs import NOTICE
+from node.replication.peer import Peer
 from node.sockets import open_listeners
 
 if TYPE_CHECKING:
@@ -164,8 +165,10 @@ class Bus:
             events.Deliver: self._deliver,
             events.PauseWrites: self._pause_writes,
             events.ResumeWrites: lambda effect: node.pause_for_failover(0),
+            events.AskReplicas: self._ask_replicas,
         }
         node.replication.accepts_history = self._accepts_history
+        node.replication.acknowledged = self._acknowledged
         # From that moment on the data is this primary's: it may die before the next tick and come back without it.
         node.replication.followed = lambda: self._cluster.data_followed()
         for name in _FOLLOWED_SETTINGS:
@@ -218,8 +221,21 @@ class Bus:
         """Feed one event to the machine and carry out what it decides."""
         if self._cluster.offset:  # That there is data at all, `set_offset` tells.
             self._cluster.offset = self._node.replication.offset
+        self._cluster.stream_end = self._node.replication.offset
         with suppress(OSError):  # carry_out has logged it and is ending the node.
             self.carry_out(self._cluster.step(event, steady_ms()))
+
+    def check_lease(self) -> None:
+        """A client's request has come outside of the guard's window, or replies wait."""
+        self._cluster.stream_end = self._node.replication.offset
+        with suppress(OSError):
+            self.carry_out(self._cluster.check_lease(steady_ms()))
+
+    def wrote(self) -> None:
+        """Writes were done, and it is time for the machine to hear of it; their replies leave behind this."""
+        self._cluster.stream_end = self._node.replication.offset
+        with suppress(OSError):
+            self.carry_out(self._cluster.wrote(steady_ms()))
 
     def carry_out(self, effects: Sequence[events.Effect]) -> None:
         """Carry out effects in their order.
@@ -348,6 +364,20 @@ class Bus:
     def _writes_are_paused(self) -> None:
         with suppress(OSError):
             self.carry_out(self._cluster.writes_paused(self._node.replication.offset, steady_ms()))
+
+    def _ask_replicas(self, effect: events.AskReplicas) -> None:
+        replication = self._node.replication
+        replication.request_acks()
+        replication.flush()
+        self._cluster.stream_end = replication.offset
+        self._cluster.replicas_asked()
+
+    def _acknowledged(self, replica: Peer) -> None:
+        """A replica has told how much of the stream it has."""
+        if self._cluster.awaits_replicas:
+            self._cluster.stream_end = self._node.replication.offset
+            with suppress(OSError):
+                self.carry_out(self._cluster.acknowledged(*replica.address, replica.acked_offset, steady_ms()))
 
     def _accepts_history(self, offset: int) -> bool:
         """Whether our replica side may take a full sync. If not, it asks for its primary's place, once it is let go."""

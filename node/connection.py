@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._waits_for: Deferred | None = None
         self._guard = server.guard
         self._stopped = False
-        """Replies are held that must not leave until this node knows that it has not been replaced."""
+        """Replies are held that must not leave until this node knows that it has not been replaced, nor is cut off."""
         self._late: list[bytes] | None = None
         """What leaves at the end of the loop turn; None when nothing has to wait for that."""
         self._congested = False
@@ -232,8 +232,8 @@ class Connection(asyncio.Protocol):
         return True
 
     def _must_not_leave(self, data: bytes, *, first: bool = False) -> bool:
-        """The lease ended while requests were run: keep their replies, or end the connection without them. first: they
-        stand before all that is held."""
+        """The lease ended while requests were run, or writes are not covered: keep their replies, or end the connection
+        without them. first: they stand before all that is held."""
         guard = self._guard
         assert guard is not None
         verdict = Verdict.GO_ON if self.client.is_replica else guard.ask(self, done=True)
@@ -249,7 +249,7 @@ class Connection(asyncio.Protocol):
         return verdict is not Verdict.GO_ON
 
     def released(self, kept: bool) -> None:
-        """It is known whether this node has been replaced (`gate.Held`)."""
+        """It is known whether this node has been replaced, or is cut off (`gate.Held`)."""
         stopped, self._stopped = self._stopped, False
         if stopped and not kept:
             log.warning("Closing client %s: what it wrote may be lost", self.client.address)
@@ -327,9 +327,9 @@ class Connection(asyncio.Protocol):
         late, self._late = self._late, None
         if late:
             data, guard, now_ns = b"".join(late), self._guard, ticks_ns()
-            # The node may have slept since these replies were let go (SIGSTOP in the middle of a loop turn).
-            asleep = guard is not None and now_ns >= guard.until_ns
-            if asleep and self._must_not_leave(data, first=True):
+            # The node may be cut off, or have slept since these replies were let go (SIGSTOP in the middle of a turn).
+            doubtful = guard is not None and now_ns >= guard.answers_ns
+            if doubtful and self._must_not_leave(data, first=True):
                 return
             self._send(data)
         if self.client.closing and not self._held:
@@ -354,6 +354,8 @@ class Connection(asyncio.Protocol):
         held = self._held
         if self._stopped:
             return
+        if self._node.replication.feeding and self._node.replication.is_behind:
+            self._wait_for_stream()  # A blocked client was served by what another has just written.
         while held:
             first = held[0]
             if isinstance(first, Deferred):

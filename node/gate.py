@@ -5,7 +5,8 @@ A reply may have to wait until a replication offset is fsynced, until N replicas
 WAIT and WAITAOF are this mechanism asked for by name.
 
 The `Guard` stands before and behind the requests of a cluster's node: outside of its lease (`cluster/lease.py`) nothing
-is run, and nothing that was run is acknowledged, until it is known whether this node has been replaced.
+is run, and nothing that was run is acknowledged, until it is known whether this node has been replaced. Replies of writes
+wait also while nobody is heard who could replace it (`cluster/contact.py`).
 """
 
 from __future__ import annotations
@@ -164,9 +165,15 @@ class Guard:
     Only past it the rest of this class is asked. clock_ns: that clock; epoch_ns: what it lacks to be the machine's, which
     reads as unix time. check: lets the cluster's machine look at its lease, which ends in a `refresh`. later: calls back
     after so many seconds.
+
+    answers_ns: until when the replies of writes may leave, at most the end of the lease. asks_ns: writes after that have
+    to be told to the cluster's machine before their replies leave.
     """
 
-    __slots__ = ("_check", "_clock_ns", "_cluster", "_epoch_ns", "_held", "_later", "_owned", "until_ns")
+    __slots__ = (
+        "_check", "_clock_ns", "_cluster", "_epoch_ns", "_held", "_later", "_looks", "_owned", "_uncovered", "answers_ns",
+        "asks_ns", "until_ns",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -177,54 +184,89 @@ class Guard:
         epoch_ns: int = 0,
     ) -> None:
         self.until_ns = FOREVER_NS
+        self.answers_ns = FOREVER_NS
+        self.asks_ns = FOREVER_NS
         self._cluster = cluster
         self._clock_ns = clock_ns
         self._check = check
         self._later = later
         self._epoch_ns = epoch_ns
         self._held: dict[Held, None] = {}
+        """Who waits for the lease."""
+        self._uncovered: dict[Held, None] = {}
+        """Who waits for its writes to be covered."""
         self._owned = 0
+        self._looks = False
 
     def refresh(self) -> None:
         """After every step of the cluster's machine."""
-        until_ms = self._cluster.serves_until_ms
-        self.until_ns = FOREVER_NS if until_ms is None else until_ms * 1_000_000 - self._epoch_ns
+        self.until_ns = self._ns(self._cluster.serves_until_ms)
+        self.answers_ns = min(self.until_ns, self._ns(self._cluster.answers_until_ms))
+        self.asks_ns = self._ns(self._cluster.asks_at_ms)
         if self._held and self._clock_ns() < self.until_ns:
-            self._release()
+            held, self._held = self._held, {}
+            self._release(held, self._kept())
+        if self._uncovered and self._clock_ns() < self.answers_ns:
+            held, self._uncovered = self._uncovered, {}
+            self._release(held, self._in_office())
+
+    def _ns(self, time_ms: int | None) -> int:
+        return FOREVER_NS if time_ms is None else time_ms * 1_000_000 - self._epoch_ns
 
     def ask(self, held: Held, *, done: bool) -> Verdict:
-        """The time is past `until_ns`. done: the requests have been run already, and replies are to leave.
+        """The time is past `until_ns`, or `answers_ns`. done: the requests have been run already, replies are to leave.
 
         WAIT is followed by `released`, some time.
         """
+        if done and self._clock_ns() < self.until_ns:
+            return self._ask_for_cover(held)
         if not self._held:
             self._owned = self._own_bits()
             self._check()
             if self._clock_ns() < self.until_ns:
                 # Down for want of a majority: what comes is told so, but what was run past the lease may be lost.
                 return Verdict.DROP if done and not self._kept() else Verdict.GO_ON
-            self._later(LOOK_AGAIN_S, self._look_again)
         self._held[held] = None
+        self._look_later()
+        return Verdict.WAIT
+
+    def _ask_for_cover(self, held: Held) -> Verdict:
+        """The lease lasts, but replies of writes may not leave."""
+        if not self._uncovered:
+            self._check()
+            if self._clock_ns() < self.answers_ns:
+                return Verdict.GO_ON if self._in_office() else Verdict.DROP
+        self._uncovered[held] = None
+        self._look_later()
         return Verdict.WAIT
 
     def forget(self, held: Held) -> None:
         """The connection is gone."""
         self._held.pop(held, None)
+        self._uncovered.pop(held, None)
+
+    def _look_later(self) -> None:
+        if not self._looks:
+            self._looks = True
+            self._later(LOOK_AGAIN_S, self._look_again)
 
     def _look_again(self) -> None:
-        if self._held:
+        self._looks = False
+        if self._held or self._uncovered:
             self._check()
-        if self._held:
-            self._later(LOOK_AGAIN_S, self._look_again)
+        if self._held or self._uncovered:
+            self._look_later()
 
     def _own_bits(self) -> int:
         return self._cluster.slotmap.bits(self._cluster.myself.id)
 
-    def _kept(self) -> bool:
-        return self._cluster.ok and self._cluster.myself.is_primary and not self._owned & ~self._own_bits()
+    def _in_office(self) -> bool:
+        return self._cluster.ok and self._cluster.myself.is_primary
 
-    def _release(self) -> None:
-        kept = self._kept()
-        held, self._held = self._held, {}
+    def _kept(self) -> bool:
+        return self._in_office() and not self._owned & ~self._own_bits()
+
+    def _release(self, held: dict[Held, None], kept: bool) -> None:
         for one in held:
+            self.forget(one)
             one.released(kept)

@@ -12,7 +12,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,10 +200,9 @@ class Server:
     # What the node asks for: NodeIO -------------------------------------------------------------------------------
 
     def _check_lease(self) -> None:
-        """A request has come outside of the guard's window."""
-        if self.bus is not None and self.node.cluster is not None:
-            with suppress(OSError):  # The bus has logged it and is ending the node.
-                self.bus.carry_out(self.node.cluster.check_lease(steady_ms()))
+        """A request has come outside of the guard's window, or replies wait."""
+        if self.bus is not None:
+            self.bus.check_lease()
 
     def carry_out(self, effects: Sequence[Any]) -> None:
         if self.bus is not None:
@@ -320,6 +318,9 @@ class Server:
         self._leaving.append(connection)
 
     def _end_turn(self) -> None:
+        guard = self.guard
+        if guard is not None and self.bus is not None and ticks_ns() >= guard.asks_ns:
+            self.bus.wrote()
         self.node.replication.flush()
         leaving, self._leaving = self._leaving, []
         for connection in leaving:

@@ -85,6 +85,7 @@ class PrimarySide:
             peer.begin_streaming()
         if peer.phase is Phase.ONLINE:
             self._node.gate.acknowledge(client.id, peer.acked_offset)
+            self._replication.acknowledged(peer)
             if self._node.unusual & Unusual.TOO_FEW_REPLICAS:
                 self.refresh()
 

@@ -17,6 +17,7 @@ from node.logs import NOTICE
 from node.replication.backlog import Backlog
 from node.replication.failover import Failover
 from node.replication.following import Following
+from node.replication.peer import Peer
 from node.replication.primary import PrimarySide
 from node.version import REDIS_VERSION
 
@@ -70,6 +71,8 @@ class Replication:
         """Our primary; None when this node is one itself."""
         self.followed: Callable[[], None] = lambda: None
         """Called when our primary's stream begins to be followed. A cluster wants to know at once."""
+        self.acknowledged: Callable[[Peer], None] = lambda peer: None
+        """Called when a replica that follows the stream has said how much of it it has. A cluster may want to know."""
         self.accepts_history: Callable[[int], bool] = lambda offset: True
         """Whether our data may be replaced by another history's, which ends at this offset. A cluster may object."""
         node.config.on_change("repl-backlog-size", self._resize_backlog)
@@ -93,11 +96,14 @@ class Replication:
         self.offset += len(data)
         if self._pending_bytes > _BATCH_BYTES:
             self._hand_over()
+            self._pending.append(b"")  # Whatever acknowledges it has still to wait for the end of the turn.
 
     def _hand_over(self) -> None:
         data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
         self._pending.clear()
         self._pending_bytes = 0
+        if not data:
+            return
         assert self.backlog is not None, "the stream has bytes before it has begun"
         self.backlog.append(data)
         self.primary.deliver(data)
@@ -109,7 +115,7 @@ class Replication:
 
     def flush(self) -> None:
         """Hand to the backlog and the replicas what this loop turn has added."""
-        if self._acks_wanted and not self._node.pause.failover_until_ms:
+        if self._acks_wanted and not self._stands_still:
             self._acks_wanted = False
             if self.feeding:
                 self._append(_GETACK)
@@ -349,10 +355,13 @@ class Replication:
             )
             self.close_backlog()
 
+    @property
+    def _stands_still(self) -> bool:
+        """A manual failover waits for the replica to have all of the stream, or this node ends and has saved it."""
+        return bool(self._node.pause.failover_until_ms) or self._node.closing.ended
+
     def _may_ping(self) -> bool:
-        """Not while a manual failover waits for the replica to have all of the stream: it must stand still."""
-        quiet = bool(self._node.pause.failover_until_ms) or self._node.closing.ended
-        return self.feeding and bool(self.primary.peers) and not quiet
+        return self.feeding and bool(self.primary.peers) and not self._stands_still
 
     def client_gone(self, client: Client) -> None:
         """A connection is down."""

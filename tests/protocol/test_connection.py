@@ -256,6 +256,8 @@ class Lease:
 
     def __init__(self) -> None:
         self.serves_until_ms: int | None = None
+        self.answers_until_ms: int | None = None
+        self.asks_at_ms: int | None = None
         self.ok = True
         self.owned = 1
         self.slotmap = SimpleNamespace(bits=lambda node: self.owned)
@@ -269,12 +271,17 @@ class Lease:
     def end(self) -> None:
         """The node slept past its lease."""
         self.serves_until_ms = 0
-        self.guard.until_ns = 0
+        self.guard.until_ns = self.guard.answers_ns = 0
 
     def decide(self, owned: int) -> None:
         self.serves_until_ms, self.owned = None, owned
         self.guard.refresh()
         assert self.guard.until_ns == FOREVER_NS
+
+    def doubt(self) -> None:
+        """What was written is not covered."""
+        self.answers_until_ms = 0
+        self.guard.refresh()
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -295,6 +302,61 @@ def test_replies_that_wait_for_the_stream_do_not_leave_after_a_sleep(replaced: b
     server.end_turn()
     assert wire.take() == (b"" if replaced else bulks("axb"))
     assert wire.transport.reading is not replaced
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_replies_of_writes_that_are_not_covered_wait_in_their_order(replaced: bool) -> None:
+    lease, server = Lease(), Server()
+    server.guard = lease.guard
+    wire, reader = Wire(server), Wire(server)
+    lease.doubt()
+    reader.send("ECHO r")
+    assert reader.take() == bulks("r"), "reads are served, and cost nothing"
+    wire.node.replication.feeding = wire.node.replication.is_behind = True
+    wire.send("ECHO a", "LATER x", "ECHO b")
+    server.end_turn()
+    wire.send("ECHO c")
+    server.end_turn()
+    wire.resolve("x", b"x")
+    assert wire.take() == b"" and not wire.transport.reading, "and no more is read from who waits"
+    assert len(lease.again) == 1
+    lease.again.pop()()
+    assert wire.take() == b"" and len(lease.again) == 1, "it is looked at again and again"
+    lease.answers_until_ms = None
+    lease.myself.is_primary = not replaced
+    lease.guard.refresh()
+    server.end_turn()
+    assert wire.take() == (b"" if replaced else bulks("axbc"))
+    assert wire.ended() == ("aborted" if replaced else "") and wire.transport.reading is not replaced
+    lease.again.pop()()
+    assert not lease.again
+
+
+def test_a_look_may_show_that_writes_are_covered_or_the_lease_is_over() -> None:
+    for ok in (True, False):
+        lease, server = Lease(), Server()
+        server.guard = lease.guard
+        wire = Wire(server)
+        lease.doubt()
+        lease.answers_until_ms, lease.ok = None, ok
+        wire.node.replication.feeding = wire.node.replication.is_behind = True
+        wire.send("ECHO a")
+        server.end_turn()
+        assert wire.take() == (bulks("a") if ok else b"") and wire.ended() == ("" if ok else "aborted")
+        assert not lease.again
+
+
+def test_a_replica_gets_the_stream_while_writes_are_not_covered() -> None:
+    lease, server = Lease(), Server()
+    server.guard = lease.guard
+    replica = Wire(server)
+    replica.connection.client.is_replica = True
+    lease.doubt()
+    replica.node.replication.feeding = replica.node.replication.is_behind = True
+    replica.send("ECHO a")
+    replica.connection.client.send(b"stream")
+    server.end_turn()
+    assert replica.take() == bulks("a") + b"stream"
 
 
 def test_a_silent_reply_writes_nothing(wire: Wire) -> None:
