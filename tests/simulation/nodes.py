@@ -132,6 +132,39 @@ class SimNode:
         self.writes.append(value)
         return True
 
+    def wrote(self) -> None:
+        """Writes were done whose replies are about to leave: the machine is told."""
+        self.cluster.stream_end = len(self.writes)
+        self.carry_out(self.cluster.wrote(self.now_ms))
+
+    def check_lease(self) -> None:
+        """Somebody stands before the guard."""
+        self.cluster.stream_end = len(self.writes)
+        self.carry_out(self.cluster.check_lease(self.now_ms))
+
+    def _ask_replicas(self) -> None:
+        """REPLCONF GETACK, in the stream: it comes behind all that was written, and the answers come as they can."""
+        self.cluster.stream_end = len(self.writes)
+        self.cluster.replicas_asked()
+        for node in self.world.nodes:
+            if node.following == (self.id, self.ip):
+                self.world.clock.after(self.world.network.delay_ms(), self._question_to(node, node.life, self.life))
+
+    def _question_to(self, replica: SimNode, its_life: int, life: int) -> Callable[[], None]:
+        connects = self.world.network.connects
+
+        def answer() -> None:
+            if self.running and self.life == life and self.paused_events is None and connects(self.name, replica.name):
+                self.cluster.stream_end = len(self.writes)
+                effects = self.cluster.acknowledged(replica.ip, self.settings.port, len(replica.writes), self.now_ms)
+                self.carry_out(effects)
+
+        def arrive() -> None:
+            if replica.running and replica.life == its_life and replica.paused_events is None and replica.replicate():
+                self.world.clock.after(self.world.network.delay_ms(), answer)
+
+        return arrive
+
     def replicate(self) -> bool:
         """A replica copies what its primary has; whether the link is up."""
         node, ip = self.following
@@ -185,6 +218,7 @@ class SimNode:
         if self.paused_events is not None:
             self.paused_events.append(event)
             return
+        self.cluster.stream_end = len(self.writes)
         self.carry_out(self.cluster.step(event, self.now_ms), event)
 
     def carry_out(self, effects: Sequence[events.Effect], cause: events.Event | None = None) -> None:
@@ -218,6 +252,8 @@ class SimNode:
                 self.following = (effect.primary, effect.address.ip if effect.address else "")
             case events.PauseWrites():
                 self._pause_writes()
+            case events.AskReplicas():
+                self._ask_replicas()
             case events.ResumeWrites():
                 self.paused_writes = False
             case events.SlotsLost():
