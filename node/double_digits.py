@@ -76,7 +76,8 @@ def double_digits(value: float) -> tuple[str, int]:
 
 
 def _generate(high: int, delta: int, distance: int, shift: int) -> tuple[list[int], int]:
-    """Digits of ``high * 2**-shift`` until what is left is below ``delta``, and the exponent of the last one."""
+    """Digits of ``high * 2**-shift`` until what is left is within ``delta`` (below it, behind the point: clients see the
+    difference in one short decimal of thousands), and the exponent of the last one."""
     whole, part = high >> shift, high & ((1 << shift) - 1)
     digits: list[int] = []
     for exponent in range(9, -1, -1):
@@ -84,7 +85,7 @@ def _generate(high: int, delta: int, distance: int, shift: int) -> tuple[list[in
         if digit or digits:
             digits.append(digit)
         rest = (whole << shift) + part
-        if rest < delta:
+        if rest <= delta:
             _approach(digits, delta, rest, 10**exponent << shift, distance)
             return digits, exponent
     exponent = 0
