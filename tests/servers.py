@@ -24,6 +24,8 @@ from typing import Any, Self
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.forked import ForkedNode, fork_node
 
@@ -106,6 +108,11 @@ class ServerProcess:
         """Everything it has logged."""
         return self.log_path.read_text(errors="replace")
 
+    def is_ready(self) -> bool:
+        """Whether it, and not somebody else on its port, answers."""
+        with self.connect(retry=Retry(NoBackoff(), 0)) as once:
+            return bool(once.ping()) and once.info("server")["process_id"] == self.process.pid
+
     def until(self, holds: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
         """Wait for something that will be so soon; AssertionError with the log's end when it is not."""
         deadline = time.monotonic() + timeout_s
@@ -155,20 +162,31 @@ class ServerProcess:
 
 
 def start(
-    kind: str, directory: Path | str | None = None, *options: str, port: int = 0, password: str = ""
+    kind: str,
+    directory: Path | str | None = None,
+    *options: str,
+    port: int = 0,
+    password: str = "",
+    in_place: bool = False,
+    file: Path | None = None,
 ) -> ServerProcess:
-    """A server that answers PING. options: as on the command line, "--maxclients", "10". RuntimeError if it ends."""
+    """A server that answers PING. options: as on the command line, "--maxclients", "10". AssertionError if it ends.
+
+    in_place: it runs in `directory` itself, on the files that lie there, in place of a folder of its own below.
+    file: its configuration file.
+    """
     folder = Path(directory) if directory is not None else Path(tempfile.mkdtemp(prefix="hashslot-test-"))
     for _ in range(10):
         chosen = port or free_port()
-        own = folder / f"{kind}-{chosen}"
+        own = folder if in_place else folder / f"{kind}-{chosen}"
         own.mkdir(exist_ok=True)
-        fixed = ["--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--dir", str(own)]
+        words = [] if file is None else [str(file)]
+        words += ["--port", str(chosen), "--bind", "127.0.0.1", "--save", "", "--dir", str(own)]
         if password:
-            fixed += ["--requirepass", password, "--masterauth", password]
-        server = ServerProcess(kind, [*fixed, *options], chosen, own, password)
+            words += ["--requirepass", password, "--masterauth", password]
+        server = ServerProcess(kind, [*words, *options], chosen, own, password)
         try:
-            server.until(lambda s=server: bool(s.client.ping()), "ready", START_TIMEOUT_S)  # type: ignore[misc]
+            server.until(server.is_ready, "ready", START_TIMEOUT_S)
             return server
         except AssertionError:
             server.stop()

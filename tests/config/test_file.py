@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from node.config import Config
 from node.config_file import ConfigFileError, FatalConfigError, Loader, load_command_line, split_args
 from node.settings.kinds import quote, to_bytes, to_text
-from tests.config.conftest import REDIS_SERVER, missing
+from tests.servers import program
 
 COMMANDS = frozenset(("get", "set", "flushall", "config"))
 
@@ -37,11 +37,8 @@ def our_error(args: list[str], stdin: bytes = b"", directory: str = "") -> str:
 
 def their_error(args: list[str], stdin: bytes = b"", directory: str = "") -> str:
     """What redis-server prints for it (the block, or the text of its one log line)."""
-    if REDIS_SERVER is None:
-        missing("redis-server", "apt-get install redis-server")
-    assert REDIS_SERVER is not None
     done = subprocess.run(
-        [REDIS_SERVER, *args], input=stdin, capture_output=True, timeout=20, cwd=directory or None, check=False
+        [*program("redis"), *args], input=stdin, capture_output=True, timeout=20, cwd=directory or None, check=False
     )
     assert done.returncode == 1
     if b"*** FATAL" in done.stderr:

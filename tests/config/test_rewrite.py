@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from node.config import BY_NAME, SETTINGS, Config
 from node.config_file import Loader, load_command_line
 from node.config_rewrite import SIGNATURE, rewrite, rewritten
-from tests.config.conftest import REDIS_SERVER, Client, missing, start, stop
+from tests.servers import start
 
 OLD_FILE = """# top comment
 port 24555
@@ -69,38 +68,22 @@ def sorted_tail(text: str) -> tuple[list[str], list[str]]:
 
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: ",".join(changes) or "none")
 def test_the_file_is_what_redis_writes(changes: dict[str, str], tmp_path: Path) -> None:
-    if REDIS_SERVER is None:
-        missing("redis-server", "apt-get install redis-server")
-    assert REDIS_SERVER is not None
     theirs, mine = tmp_path / "theirs.conf", tmp_path / "mine.conf"
     theirs.write_text(OLD_FILE)
     options = ["--enable-protected-configs", "yes", "--requirepass", ""]
-    process, client = start_with_file(theirs, tmp_path, options)
-    port = client.connection_pool.connection_kwargs["port"]
-    try:
+    with start("redis", tmp_path, *options, in_place=True, file=theirs) as server:
         mine.write_text(OLD_FILE)
         config = Config(str(tmp_path))
-        wanted = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path), *options]
+        wanted = ["--port", str(server.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path), *options]
         load_command_line([str(mine), *wanted], config, Loader(config, known_command=lambda name: True))
         for _ in range(2):
             rest = {name: value for name, value in changes.items() if name != "requirepass"}
             if rest:
-                client.execute_command("CONFIG", "SET", *[word for pair in rest.items() for word in pair])
+                server.client.execute_command("CONFIG", "SET", *[word for pair in rest.items() for word in pair])
             config.set_many(rest)
-            client.execute_command("CONFIG", "REWRITE")
+            server.client.execute_command("CONFIG", "REWRITE")
             rewrite(str(mine), config, ["default on nopass"])
             assert sorted_tail(mine.read_text()) == sorted_tail(theirs.read_text())
-    finally:
-        stop(process)
-
-
-def start_with_file(path: Path, directory: Path, options: list[str]) -> tuple[subprocess.Popen[bytes], Client]:
-    """A real server from a file (redis-server wants it as the first argument)."""
-    assert REDIS_SERVER is not None
-    wrapper = directory / "redis-with-file"
-    wrapper.write_text(f'#!/bin/sh\nexec {REDIS_SERVER} {path} "$@"\n')
-    wrapper.chmod(0o755)
-    return start(str(wrapper), directory, *options)
 
 
 def test_every_setting_is_read_back() -> None:

@@ -13,7 +13,6 @@ says so with `Unlike`, which also fails once that is no longer true.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,12 +31,13 @@ from node.types.zset import ZSet
 from tests.commands.harness import Harness, encoded
 from tests.oracle.streams import plain_stream, same_bytes
 from tests.oracle.wire import Tree, Wire, parse_whole, unordered, unordered_pairs
+from tests.seeds import seed
 from tests.servers import ServerProcess, start
 
 EXAMPLES = int(os.environ.get("HASHSLOT_ORACLE_EXAMPLES", "40"))
 """Generated sequences a test and server; set the variable for longer runs."""
 
-SEED = int(os.environ.get("HASHSLOT_ORACLE_SEED") or random.SystemRandom().randrange(1 << 32))
+SEED = seed("HASHSLOT_ORACLE_SEED")
 """What generated sequences are drawn from; printed by pytest, set the variable to have the same ones again."""
 
 TOLERANCE_MS = 1500

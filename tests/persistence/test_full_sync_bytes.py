@@ -12,12 +12,13 @@ from node.persistence.options import SaveOptions, rdb_version_for_replica
 from node.persistence.rdb import RdbReader, RdbWriter, standard_aux
 from node.persistence.records import Header, Key, Record
 from node.types.hash import Hash
-from tests.persistence.conftest import RealServer, start
+from tests.persistence.conftest import start_real
+from tests.servers import ServerProcess
 
 REPLID = "0123456789abcdef0123456789abcdef01234567"
 
 
-def sync_from(server: RealServer, handshake: bytes, chunk: int) -> tuple[list[Record], RdbReader, bytes]:
+def sync_from(server: ServerProcess, handshake: bytes, chunk: int) -> tuple[list[Record], RdbReader, bytes]:
     """Ask `server` for a full sync; the records, the reader, and the line that announced the payload."""
     port = server.client.connection_pool.connection_kwargs["port"]
     with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
@@ -40,8 +41,8 @@ def sync_from(server: RealServer, handshake: bytes, chunk: int) -> tuple[list[Re
 
 @pytest.mark.parametrize("capability", [b"eof", b"psync2"])
 @pytest.mark.parametrize("announce", [b"", b"REPLCONF version 255.255.255\r\n"])
-def test_their_stream_is_read(real: RealServer, capability: bytes, announce: bytes) -> None:
-    if real.name == "redis" and announce:
+def test_their_stream_is_read(real: ServerProcess, capability: bytes, announce: bytes) -> None:
+    if real.kind == "redis" and announce:
         announce = b""  # Redis 7.0 does not know the option; its stream is the same.
     client = real.client
     client.flushall()
@@ -60,7 +61,7 @@ def test_their_stream_is_read(real: RealServer, capability: bytes, announce: byt
     if capability == b"eof":
         assert line.startswith(b"$EOF:")
         assert reader.leftover[:40] == line[5:]
-        if real.name == "valkey":
+        if real.kind == "valkey":
             assert records[0].version == (80 if announce else 11)
     else:  # Written to disk first, in the server's own version whatever the replica said.
         assert int(line[1:]) == reader.offset
@@ -107,7 +108,7 @@ def test_our_stream_is_taken_by_their_replica(name: str, tmp_path: Path) -> None
         seen: list[str | None] = []
         primary = threading.Thread(target=serve, args=(listener, seen), daemon=True)
         primary.start()
-        server = start(name, tmp_path, "--replicaof", f"127.0.0.1 {listener.getsockname()[1]}")
+        server = start_real(name, tmp_path, "--replicaof", f"127.0.0.1 {listener.getsockname()[1]}")
         try:
             primary.join(10)
             assert not primary.is_alive()

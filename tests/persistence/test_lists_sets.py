@@ -21,7 +21,7 @@ from node.types.list import List
 from node.types.set import Set
 from tests.commands.harness import Harness
 from tests.persistence import samples
-from tests.persistence.conftest import RealServer
+from tests.servers import ServerProcess
 
 LIMITS = Harness().node.config
 
@@ -117,16 +117,16 @@ def test_every_encoding_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*OLD, *NEW])
-def test_every_encoding_means_the_same_to_them(real: RealServer, name: str) -> None:
+def test_every_encoding_means_the_same_to_them(real: ServerProcess, name: str) -> None:
     body, expected = (OLD | NEW)[name]
-    if real.name == "redis" and name in NEW:
+    if real.kind == "redis" and name in NEW:
         pytest.skip("Redis 7.0 has no listpacks in sets")
     client = real.client
     client.flushall()
     client.restore(b"k", 0, samples.seal(body, 11 if name in NEW else 10))
     theirs = client.lrange(b"k", 0, -1) if client.type(b"k") == b"list" else client.smembers(b"k")
     assert theirs == expected
-    if real.name == "valkey":
+    if real.kind == "valkey":
         assert restored_encoding(body) == client.object("encoding", b"k").decode()
 
 
@@ -198,7 +198,7 @@ def put(client: Any, key: bytes, value: Any) -> None:
         client.sadd(key, *value.members())
 
 
-def test_dump_there_and_here(real: RealServer) -> None:
+def test_dump_there_and_here(real: ServerProcess) -> None:
     client = real.client
     client.config_set("rdbcompression", "no")
     plain_options = SaveOptions(compress=False)
@@ -209,15 +209,15 @@ def test_dump_there_and_here(real: RealServer) -> None:
         assert plain(restore(theirs)) == plain(value)
         digest = client.execute_command("DEBUG", "DIGEST-VALUE", "k")
         assert our_digest(value) == digest[0].decode()
-        options = plain_options if real.name == "valkey" else SaveOptions(compress=False, version=10)
+        options = plain_options if real.kind == "valkey" else SaveOptions(compress=False, version=10)
         ours = dump(value, options)
         same += ours[:-10] == theirs[:-10]
         client.restore(b"k", 0, ours, replace=True)
         assert client.execute_command("DEBUG", "DIGEST-VALUE", "k") == digest
-        if real.name == "valkey":
+        if real.kind == "valkey":
             assert client.object("encoding", b"k").decode() == value.encoding(LIMITS)
     client.config_set("rdbcompression", "yes")
-    assert same >= (10 if real.name == "valkey" else 7)
+    assert same >= (10 if real.kind == "valkey" else 7)
 
 
 def our_digest(value: Any) -> str:

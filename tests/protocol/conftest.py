@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import random
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.servers import start
+
 TIMEOUT_S = 10
 PASSWORD = "secret"
 
@@ -57,68 +51,31 @@ class Peer:
 
 
 @contextlib.contextmanager
-def running(name: str, command: Sequence[str], *options: str) -> Iterator[Peer]:
-    """A server on a free port until the block ends."""
-    with tempfile.TemporaryDirectory(prefix="hashslot-protocol-") as folder:
-        for _ in range(20):
-            port = random.SystemRandom().randrange(20_000, 32_000)
-            line = [*command, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options]
-            process = subprocess.Popen(
-                line, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
-            )
-            try:
-                if _answers(process, port):
-                    yield Peer(name, port)
-                    return
-            finally:
-                process.terminate()
-                process.wait(10)
-    raise RuntimeError(f"{name} does not start")
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + TIMEOUT_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as plain:
-            plain.sendall(b"PING\r\n")
-            if plain.recv(100)[:1] in (b"+", b"-"):
-                return process.poll() is None
-        time.sleep(0.02)
-    return False
-
-
-def _redis_server() -> list[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        message = "redis-server is missing: apt-get install redis-server"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return [program]
-
-
-OURS = [sys.executable, "-m", "node.cli", "node"]
+def running(kind: str, password: str = "") -> Iterator[Peer]:
+    """A server until the block ends."""
+    with start(kind, password=password) as server:
+        yield Peer(kind, server.port)
 
 
 @pytest.fixture(scope="module")
 def redis70() -> Iterator[Peer]:
-    with running("redis-server", _redis_server()) as peer:
+    with running("redis") as peer:
         yield peer
 
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Peer]:
-    with running("hashslot", OURS) as peer:
+    with running("hashslot") as peer:
         yield peer
 
 
 @pytest.fixture(scope="module")
 def locked_redis70() -> Iterator[Peer]:
-    with running("redis-server", _redis_server(), "--requirepass", PASSWORD) as peer:
+    with running("redis", PASSWORD) as peer:
         yield peer
 
 
 @pytest.fixture(scope="module")
 def locked_ours() -> Iterator[Peer]:
-    with running("hashslot", OURS, "--requirepass", PASSWORD) as peer:
+    with running("hashslot", PASSWORD) as peer:
         yield peer
