@@ -1,4 +1,4 @@
-"""Six nodes of ours, each on a host of its own: three primaries, a replica each, laid out before they start."""
+"""Six nodes, each on a host of its own: three primaries, a replica each, laid out before they start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cluster.topology import plan, saved_state
 from gossip.ids import Address
 from tests.clients.up import until
 from tests.rounds.hosts import Hosts
-from tests.servers import OURS, ROOT
+from tests.servers import ROOT, program
 
 PORT, BUS_PORT = 7000, 17000
 PRIMARIES = 3
@@ -34,9 +34,10 @@ def tag_of(shard: int) -> bytes:
 
 
 class Nodes:
-    """shard n: the nodes n and n + 3. timeout_ms: cluster-node-timeout."""
+    """shard n: the nodes n and n + 3. timeout_ms: cluster-node-timeout. kind: of server, "hashslot" or a real one."""
 
-    def __init__(self, hosts: Hosts, folder: Path, timeout_ms: int) -> None:
+    def __init__(self, hosts: Hosts, folder: Path, timeout_ms: int, kind: str = "hashslot") -> None:
+        self._program = program(kind)
         self.hosts = hosts
         self.timeout_ms = timeout_ms
         self._folder = folder
@@ -63,7 +64,7 @@ class Nodes:
             "cluster-node-timeout": self.timeout_ms, "protected-mode": "no", "repl-diskless-sync-delay": 0,
         }  # fmt: skip
         words = [text for name, value in options.items() for text in (f"--{name}", str(value).strip("'"))]
-        self._processes[node] = self.hosts.popen(node, [*OURS, *words], log, str(ROOT))
+        self._processes[node] = self.hosts.popen(node, [*self._program, *words], log, str(ROOT))
 
     def signal(self, node: int, number: int) -> None:
         """Send a node a signal; one that was killed is waited for."""

@@ -226,7 +226,7 @@ def test_in_health_voters_are_not_asked_more_for_writers_sake() -> None:
 
 
 def test_a_long_way_to_everybody_makes_nobody_wait_for_it_again_and_again() -> None:
-    world, nodes, client = settled(5050)
+    world, _, client = settled(5050)
     world.disturb(Faults(delay_ms=(100, 120)))
     client.write_on(5000)
     world.run(6000)
