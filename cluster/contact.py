@@ -59,7 +59,7 @@ class Contact:
     since_ms: when the oldest write was acknowledged that is not covered; None when all are. The last question to the
     replicas: asked_ms; target, the offset that each must have, None when all had it; end, where the stream ended behind
     the question; acked, who has it. The last question to voters: voters_ms, voters_end. round_ms: how long the last
-    answer took. told: the log says that replies wait.
+    answer took, and before_ms the one before: one alone that took long means nothing. told: the log says that replies wait.
     """
 
     since_ms: int | None = None
@@ -70,6 +70,7 @@ class Contact:
     voters_ms: int = 0
     voters_end: int = 0
     round_ms: int = 0
+    before_ms: int = 0
     told: bool = False
 
 
@@ -87,8 +88,8 @@ def is_needed(core: Core) -> bool:
 
 def bound_ms(core: Core) -> int:
     """How far back acknowledged writes may reach that are not covered."""
-    least_ms = _least_ms(core)
-    return max(least_ms, min(ROUND_TRIPS * core.contact.round_ms, core.settings.node_timeout_ms // 2))
+    way_ms = min(core.contact.round_ms, core.contact.before_ms)
+    return max(_least_ms(core), min(ROUND_TRIPS * way_ms, core.settings.node_timeout_ms // 2))
 
 
 def _least_ms(core: Core) -> int:
@@ -174,7 +175,7 @@ def acknowledged(core: Core, ip: str, port: int, offset: int, now_ms: int) -> No
     contact.acked.update(one.id for one in waited if one.address.port == port and one.address.ip == ip)
     if waited and all(one.id in contact.acked for one in waited):
         contact.target = None
-        contact.round_ms = max(0, now_ms - contact.asked_ms)
+        contact.before_ms, contact.round_ms = contact.round_ms, now_ms - contact.asked_ms
         _covered(core, contact.asked_ms, now_ms, more=core.stream_end > contact.end)
 
 
@@ -192,7 +193,7 @@ def progress(core: Core, now_ms: int) -> None:
         return
     asked = proved_ms == contact.voters_ms
     if asked:
-        contact.round_ms = max(0, now_ms - proved_ms)
+        contact.before_ms, contact.round_ms = contact.round_ms, now_ms - proved_ms
     _covered(core, proved_ms, now_ms, more=not asked or core.stream_end > contact.voters_end)
 
 
