@@ -10,25 +10,34 @@ a failed owner had. Who has no slots has never been in an election, so that its 
 
 from __future__ import annotations
 
-from cluster import epochs, roles
+from cluster import epochs, lease, roles
 from cluster.core import Core
 from cluster.events import Level, SlotsLost
 from cluster.slotmap import bits_of, slots_in
 from gossip import proof
+from gossip.ids import NodeId
 from gossip.members import FAIL, Link, Member
-from gossip.messages import Header, Update
+from gossip.messages import SLOT_BITMAP_BYTES, Header, Update
 
 
 def hear(core: Core, sender: Member, header: Header) -> None:
     """Take in a member's ping: its claims, whether it must be told of better ones, whether its epoch is ours."""
     head = sender if sender.is_primary else sender.primary
-    if head is not None and core.slotmap.bitmap(head.id) != header.slots:
+    if head is not None and _tells_other(core, head, header):
         claimed = int.from_bytes(header.slots, "little")
         if sender.is_primary and epochs.is_credible(core, header.config_epoch):
-            take_over(core, sender, header.config_epoch, claimed)
+            before = 0 if sender.heard is None else int.from_bytes(sender.heard.slots, "little")
+            take_over(core, sender, header.config_epoch, claimed, claimed & ~before)
         _correct(core, sender, header.config_epoch, claimed, sender.link)
     if sender.is_primary and core.myself.is_primary and header.config_epoch == core.myself.config_epoch:
         epochs.resolve_collision(core, sender)
+
+
+def _tells_other(core: Core, head: Member, header: Header) -> bool:
+    """Whether a header says anything else of the slots of its sender's shard than what this node believes already."""
+    slotmap = core.slotmap
+    disowned = slotmap.unclaimed and slotmap.unclaimed & slotmap.bits(head.id)
+    return slotmap.bitmap(head.id) != header.slots or bool(disowned)
 
 
 def correct(core: Core, sender: Member, header: Header, link: Link) -> None:
@@ -38,7 +47,7 @@ def correct(core: Core, sender: Member, header: Header, link: Link) -> None:
     takes the PONG for a sign that all is well.
     """
     head = sender if sender.is_primary else sender.primary
-    if head is not None and core.slotmap.bitmap(head.id) != header.slots:
+    if head is not None and _tells_other(core, head, header):
         _correct(core, sender, header.config_epoch, int.from_bytes(header.slots, "little"), link)
 
 
@@ -58,14 +67,22 @@ def hear_update(core: Core, update: Update) -> None:
     take_over(core, member, update.config_epoch, int.from_bytes(update.slots, "little"))
 
 
-def take_over(core: Core, claimant: Member, epoch: int, claimed: int) -> None:
-    """Give a primary the slots it claims and has a right to; what this node loses by that follows."""
+def take_over(core: Core, claimant: Member, epoch: int, claimed: int, begun: int = 0) -> None:
+    """Give a primary the slots it claims and has a right to; what this node loses by that follows.
+
+    begun: those that it claims now, in its own word, and did not in the word before.
+    """
     slotmap, myself = core.slotmap, core.myself
     own_head = core.shard_head(myself)
     held = slotmap.bits(claimant.id)
     slotmap.unclaimed = slotmap.unclaimed & ~(held & claimed) | (held & ~claimed)
     contested = claimed & ~held & ~_importing_from_others(core, claimant)
-    won = _winnable(core, claimant, epoch, contested)
+    kept = contested & _taken_from(core, claimant)
+    if kept:
+        _insist(core, claimant, epoch, kept)
+        contested &= ~kept
+    given = contested & begun & _migrating_to(core, claimant)
+    won = given | _winnable(core, claimant, epoch, contested & ~given)
     _follow_failover(core, claimant, won)
     lost = won & slotmap.bits(myself.id)
     from_own_head = (won & slotmap.bits(own_head.id)).bit_count()
@@ -99,6 +116,57 @@ def _importing_from_others(core: Core, claimant: Member) -> int:
     )
 
 
+def _migrating_to(core: Core, claimant: Member) -> int:
+    """Slots of this node, or of its primary, that were to go to the claimant: with the first word in which it claims them
+    it has them, whatever its epoch. Who gives them may have taken a greater one meanwhile."""
+    slotmap = core.slotmap
+    bits = bits_of(slot for slot, to in slotmap.migrating.items() if to == claimant.id)
+    return bits & slotmap.bits(core.shard_head(core.myself).id)
+
+
+# Slots taken by SETSLOT NODE ------------------------------------------------------------------------------------------
+
+
+def _taken_from(core: Core, claimant: Member) -> int:
+    """Slots that came to this node, or to its primary, from the claimant's shard, which may not know it yet."""
+    slotmap = core.slotmap
+    if not slotmap.taken:
+        return 0
+    return bits_of(
+        slot for slot, one in slotmap.taken.items() if slot not in slotmap.migrating and _is_of(core, claimant, one.source)
+    )
+
+
+def _is_of(core: Core, member: Member, source: NodeId) -> bool:
+    """Whether a member is this node or of its shard."""
+    other = core.members[source]
+    return member is other or (member.shard_id is not None and member.shard_id == other.shard_id)
+
+
+def _insist(core: Core, claimant: Member, epoch: int, kept: int) -> None:
+    """The keys of these slots are here, and writes to them have been acknowledged: they are not lost to who had them before,
+    whose epoch has grown for another reason."""
+    if core.myself.is_primary and epoch > core.myself.config_epoch:
+        slot = slots_in(kept)[0]
+        epochs.outbid(core, f"{claimant.called} still claims slot {slot}, which has come here, in epoch {epoch}")
+        core.gossip.broadcast_pong(core.gossip.ticked_ms)
+
+
+def settle(core: Core, now_ms: int) -> None:
+    """Every tick: forget from whom slots were taken once their source claims them no more, and a majority has known for a
+    whole node timeout that they are here, so that no successor of the source is elected with them."""
+    slotmap, timeout_ms = core.slotmap, core.settings.node_timeout_ms
+    if not slotmap.taken:
+        return
+    known_ms = lease.end_ms(core) - timeout_ms if lease.is_needed(core) else now_ms - timeout_ms
+    for slot, one in list(slotmap.taken.items()):
+        source = core.shard_head(core.members[one.source])
+        claims = source.heard is None or source.heard.slots[slot // 8] >> slot % 8 & 1
+        if known_ms - one.since_ms > timeout_ms and (source is core.myself or not claims):
+            del slotmap.taken[slot]
+            core.out.changed(state=False)
+
+
 def _follow_failover(core: Core, claimant: Member, won: int) -> None:
     """Slots that change hands within a shard tell of a failover: open slots have their other end there from now on."""
     slotmap = core.slotmap
@@ -124,7 +192,7 @@ def _winnable(core: Core, claimant: Member, epoch: int, contested: int) -> int:
     won = contested
     for node in slotmap.owners():
         owner = core.members[node]
-        held = slotmap.bits(node) & ~slotmap.unclaimed
+        held = slotmap.claimed(node)
         if not held & won:
             continue
         if owner.config_epoch >= epoch:
@@ -156,14 +224,16 @@ def _correct(core: Core, sender: Member, epoch: int, claimed: int, link: Link | 
     if link is None:
         return
     slotmap = core.slotmap
-    disputed = claimed & ~slotmap.unclaimed & ~slotmap.bits(sender.id)
+    disputed = claimed & ~slotmap.bits(sender.id)
     for node in slotmap.owners():
         owner = core.members[node]
-        if owner is not sender and owner.config_epoch > epoch and slotmap.bits(node) & disputed:
+        told = slotmap.claimed(node)
+        if owner is not sender and owner.config_epoch > epoch and told & disputed:
             core.out.log(
                 Level.VERBOSE,
                 f"Node {sender.id} has old slots configuration, sending an UPDATE message about {node}",
             )
-            update = Update(core.header(), owner.config_epoch, node, slotmap.bitmap(node))
+            # Nothing but what it claims: who is told would give up what nobody has.
+            update = Update(core.header(), owner.config_epoch, node, told.to_bytes(SLOT_BITMAP_BYTES, "little"))
             core.out.send(link.id, update)
             return

@@ -11,11 +11,11 @@ from cluster.events import Effect, ResumeWrites, RoleChanged
 from cluster.failover import NO_LINK, Comeback, DataLink, Election, ManualFailover, Vote
 from cluster.lease import Lease
 from cluster.settings import ClusterSettings
-from cluster.slotmap import SlotMap
+from cluster.slotmap import SlotMap, bits_of
 from gossip.ids import Address, NodeId, RandomSource
 from gossip.machine import Gossip
 from gossip.members import LIGHT_HEADER, MIGRATE_TO, NOFAILOVER, Member
-from gossip.messages import SLOT_COUNT, Header, MessageFlag, NodeFlag
+from gossip.messages import SLOT_BITMAP_BYTES, SLOT_COUNT, Header, MessageFlag, NodeFlag
 from gossip.outbox import Outbox
 
 
@@ -96,6 +96,8 @@ class Core:
         moved = self.slotmap.importing if comes else self.slotmap.migrating
         for slot in [slot for slot in moved if bits >> slot & 1]:
             del moved[slot]
+        if self.slotmap.taken and not comes:
+            self.slotmap.taken = {slot: one for slot, one in self.slotmap.taken.items() if not bits >> slot & 1}
         if first and member is not None and any(one.is_primary and one.replicas for one in self.members.values()):
             member.flags |= MIGRATE_TO  # A new primary in a cluster with replicas may be given one.
         self.out.changed()
@@ -146,9 +148,14 @@ class Core:
         """
         if self.manual.paused:
             more |= MessageFlag.PAUSED
-        myself, settings = self.myself, self.settings
+        myself, settings, slotmap = self.myself, self.settings, self.slotmap
         head = self.shard_head(myself)
         address = myself.address
+        slots = slotmap.bitmap(head.id)
+        if slotmap.taken and head is not myself:
+            # Its primary may have told nobody yet. Voters would refuse a candidate for the sake of who had them before.
+            told = slotmap.bits(head.id) & ~bits_of(slotmap.taken)
+            slots = told.to_bytes(SLOT_BITMAP_BYTES, "little")
         return Header(
             sender=myself.id,
             port=address.port,
@@ -157,7 +164,7 @@ class Core:
             current_epoch=self.current_epoch,
             config_epoch=head.config_epoch,
             offset=self.offset,
-            slots=self.slotmap.bitmap(head.id),
+            slots=slots,
             primary=None if myself.primary is None else myself.primary.id,
             ip=settings.announce_ip,
             secondary_port=address.secondary_port,

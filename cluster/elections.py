@@ -13,7 +13,7 @@ Redis's election (`clusterHandleSlaveFailover`), with its messages and its safet
 
 from __future__ import annotations
 
-from cluster import health, roles
+from cluster import epochs, health, roles
 from cluster.core import Core
 from cluster.events import Level
 from cluster.failover import Election, Obstacle
@@ -162,8 +162,7 @@ def _await_turn(core: Core, primary: Member, asked: bool, now_ms: int) -> None:
 def _ask(core: Core, primary: Member, now_ms: int) -> None:
     """Ask everybody for votes, in a new epoch."""
     election = core.election
-    core.current_epoch += 1
-    election.epoch = core.current_epoch
+    core.current_epoch = election.epoch = epochs.next_elected(core)
     election.due_ms = now_ms
     election.voters.clear()
     election.expired = False

@@ -1,6 +1,13 @@
 """Epochs: the cluster's logical clock. Who claims a slot with the greater config epoch is right.
 
 None ever goes back, and a new one is on disk before anybody hears of it (the outbox sees to that).
+
+Some are taken without asking anybody (SETSLOT, BUMPEPOCH, atomic migrations, collisions), and two nodes that take the next
+one at the same time, or one that does while another is being elected, would share it: who owns a slot then is not decided
+until one has heard the other, and it may be the wrong one that moves on. So each node has epochs of its own: with n members
+the k-th by id takes those that leave k modulo n + 1, and elections those that leave none. They are greater than Redis's
+next ones by a few, and nothing else: nobody on the bus cares by how much an epoch grows. Nodes that do not agree about who
+is a member, and real servers, may still collide, and come apart by Redis's rule (`resolve_collision`).
 """
 
 from __future__ import annotations
@@ -48,6 +55,24 @@ def greatest(core: Core) -> int:
     return max(core.current_epoch, *(member.config_epoch for member in core.members.values()))
 
 
+def next_elected(core: Core) -> int:
+    """The epoch for which to ask for votes."""
+    stride = _stride(core)
+    return core.current_epoch // stride * stride + stride
+
+
+def next_own(core: Core) -> int:
+    """The least epoch that this node alone may take, greater than all it knows of."""
+    stride, myself = _stride(core), core.myself
+    place = 1 + sum(one.id < myself.id for one in core.members.values() if not one.in_handshake)
+    epoch = greatest(core) + 1
+    return epoch + (place - epoch) % stride
+
+
+def _stride(core: Core) -> int:
+    return 1 + sum(not one.in_handshake for one in core.members.values())
+
+
 def bump(core: Core) -> bool:
     """Take a new config epoch without asking anybody, unless this node's is the greatest there is already.
 
@@ -75,7 +100,12 @@ def resolve_collision(core: Core, sender: Member) -> None:
     )
 
 
+def outbid(core: Core, why: str) -> None:
+    """Take a new config epoch without asking anybody."""
+    _take_next(core)
+    core.out.log(Level.NOTICE, f"New configEpoch set to {core.myself.config_epoch}: {why}")
+
+
 def _take_next(core: Core) -> None:
-    core.current_epoch += 1
-    core.myself.config_epoch = core.current_epoch
+    core.current_epoch = core.myself.config_epoch = next_own(core)
     core.out.changed(state=False)

@@ -24,6 +24,7 @@ from cluster.events import Deliver, Effect, Event, Tick
 from cluster.failover import DataLink
 from cluster.operations import Operations
 from cluster.settings import ClusterSettings
+from cluster.slotmap import Taken
 from cluster.state import SavedNode, SavedState
 from cluster.views import BusCounters, ClusterView, NodeView
 from gossip.detector import count_reports
@@ -32,6 +33,7 @@ from gossip.ids import NodeId, RandomSource, ShardId, random_id
 from gossip.machine import Gossip
 from gossip.members import FAIL, HANDSHAKE, LIGHT_HEADER, MYSELF, PRIMARY, Link, Member
 from gossip.messages import (
+    SLOT_BITMAP_BYTES,
     FailoverAuthAck,
     FailoverAuthRequest,
     Header,
@@ -106,7 +108,11 @@ class Cluster(Core):
         if own.shard_id is None and head.shard_id is not None:
             self.myself.shard_id = head.shard_id
         self.slotmap.migrating.update(saved.migrating)
-        self.slotmap.importing.update(saved.importing)
+        for slot, source in saved.importing.items():
+            if self.owner(slot) is head:
+                self.slotmap.taken[slot] = Taken(source, now_ms)
+            else:
+                self.slotmap.importing[slot] = source
         self.slotmap.grants.update((grant.job, grant) for grant in saved.grants)
         self.current_epoch = saved.current_epoch
         self.current_epoch = epochs.greatest(self)
@@ -165,6 +171,7 @@ class Cluster(Core):
         restarts.tick(self, now_ms)
         lease.look(self, now_ms)
         contact.ask(self, now_ms)
+        claims.settle(self, now_ms)
         if self.myself.is_replica:
             replica_migration.consider(self, now_ms)
         if not self.ok:
@@ -414,9 +421,15 @@ class Cluster(Core):
             current_epoch=self.current_epoch,
             last_vote_epoch=self.last_vote_epoch,
             migrating=dict(self.slotmap.migrating),
-            importing=dict(self.slotmap.importing),
+            importing=self._saved_importing(),
             grants=tuple(self.slotmap.grants.values()),
         )
+
+    def _saved_importing(self) -> dict[int, NodeId]:
+        """Slots that were taken are noted as if they were still coming: a restart must not forget from whom."""
+        slotmap = self.slotmap
+        taken = {slot: one.source for slot, one in slotmap.taken.items() if slot not in slotmap.migrating}
+        return slotmap.importing | taken
 
     def _saved_node(self, member: Member) -> SavedNode:
         return SavedNode(
@@ -426,7 +439,7 @@ class Cluster(Core):
             primary=None if member.primary is None else member.primary.id,
             config_epoch=member.config_epoch,
             shard_id=member.shard_id,
-            slots=self.slotmap.bitmap(member.id),
+            slots=self.slotmap.claimed(member.id).to_bytes(SLOT_BITMAP_BYTES, "little"),
             hostname=member.hostname,
             human_nodename=member.human_nodename,
             client_ipv4=member.client_ipv4,

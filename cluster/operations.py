@@ -15,7 +15,7 @@ from cluster import epochs, manual_failover, roles
 from cluster.core import Core
 from cluster.events import ClusterError, DataDropped, Effect, Level
 from cluster.manual_failover import Manner
-from cluster.slotmap import ALL_SLOTS, Grant, bits_of
+from cluster.slotmap import ALL_SLOTS, Grant, Taken, bits_of
 from gossip import handshake
 from gossip.detector import quorum
 from gossip.ids import Address, NodeId, ShardId, random_id
@@ -222,6 +222,8 @@ class Operations:
         if not has_keys_in_slot:
             core.slotmap.migrating.pop(slot, None)
         imported = member is myself and slot in core.slotmap.importing
+        if member is core.shard_head(myself) and slot in core.slotmap.importing:
+            core.slotmap.taken[slot] = Taken(core.slotmap.importing[slot], now_ms)
         core.assign(1 << slot, member)
         was_mine = before is myself and member is not myself
         if was_mine and not myself.slot_count and core.settings.allow_replica_migration:
@@ -270,7 +272,7 @@ class Operations:
         in the reserved epoch or below, so that a successor of the source's outbids the claim, and never the reverse.
         """
         core = self._core
-        epoch = epochs.greatest(core) + 1
+        epoch = epochs.next_own(core)
         core.current_epoch = epoch + 1
         core.out.changed(state=False)
         return epoch, self._finish(now_ms)
@@ -288,7 +290,7 @@ class Operations:
         """An atomic migration has failed, but the target may have noted that it took over, and nobody else: take an epoch
         above what it can have taken, so that it loses the slots when it comes back."""
         core = self._core
-        core.current_epoch = epochs.greatest(core) + 1
+        core.current_epoch = epochs.greatest(core) + len(core.members) + 1
         epochs.bump(core)
         core.gossip.broadcast_pong(now_ms)
         return self._finish(now_ms)

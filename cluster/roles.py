@@ -52,7 +52,9 @@ def _became_replica(core: Core, sender: Member, primary: Member | None, header: 
                 f"{header.config_epoch}, current config epoch: {sender.config_epoch}",
             )
         else:
-            core.assign(core.slotmap.bits(sender.id), primary)
+            moved = core.slotmap.bits(sender.id)
+            core.assign(moved, primary)
+            core.slotmap.unclaimed |= moved  # Until it says so itself: it may have less, or have lost some since.
             set_primary_role(core, primary)
             primary.config_epoch = max(primary.config_epoch, header.config_epoch)
             core.out.log(

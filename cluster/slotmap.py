@@ -63,12 +63,21 @@ class Grant:
         return ranges_to_bits(self.ranges)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A slot that this node has by SETSLOT NODE, with its keys: from whom, and since when (unix ms)."""
+
+    source: NodeId
+    since_ms: int
+
+
 class SlotMap:
     """One owner at most for each slot, and this node's open slots.
 
     migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from. On
     a replica both are its primary's, as far as that has told.
     grants: by the migration's name, which of this node's slots another may claim now.
+    taken: slots that came by SETSLOT NODE, until it is sure that their source does not claim them any more.
     unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
     version: grows with every change.
     """
@@ -81,6 +90,7 @@ class SlotMap:
         self.migrating: dict[int, NodeId] = {}
         self.importing: dict[int, NodeId] = {}
         self.grants: dict[str, Grant] = {}
+        self.taken: dict[int, Taken] = {}
         self.unclaimed = 0
         self.assigned = 0
         self.version = 0
@@ -126,6 +136,10 @@ class SlotMap:
             bitmap = self._bitmaps[node] = bits.to_bytes(SLOT_BITMAP_BYTES, "little")
         return bitmap
 
+    def claimed(self, node: NodeId) -> int:
+        """Those of its slots of which the node has not said that it does not own them."""
+        return self._bits.get(node, 0) & ~self.unclaimed
+
     def slots_of(self, node: NodeId) -> list[SlotRange]:
         """The node's slots as the fewest ranges, ascending."""
         ranges = self._ranges.get(node)
@@ -168,6 +182,7 @@ class SlotMap:
 
     def close_with(self, node: NodeId) -> None:
         """Slots on the move to or from this node are not any longer: it is gone."""
+        self.taken = {slot: one for slot, one in self.taken.items() if one.source != node}
         for opened in (self.migrating, self.importing):
             for slot in [slot for slot, other in opened.items() if other == node]:
                 del opened[slot]

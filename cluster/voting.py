@@ -87,8 +87,8 @@ def _outdated_claim(core: Core, header: Header) -> str:
     claimed = int.from_bytes(header.slots, "little")
     for node in core.slotmap.owners():
         epoch = core.members[node].config_epoch
-        if epoch > header.config_epoch and core.slotmap.bits(node) & claimed:
-            slot = slots_in(core.slotmap.bits(node) & claimed)[0]
+        if epoch > header.config_epoch and core.slotmap.claimed(node) & claimed:
+            slot = slots_in(core.slotmap.claimed(node) & claimed)[0]
             return f"slot {slot} epoch ({epoch}) > reqEpoch ({header.config_epoch})"
     return ""
 

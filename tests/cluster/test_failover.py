@@ -207,6 +207,8 @@ def test_a_sibling_that_is_silent_stands_in_nobodys_way() -> None:
 
 # --- the candidate ----------------------------------------------------------------------------------------------------
 
+ELECTED = 5
+"""The next epoch after 3 for elections of four nodes."""
 
 def requests(effects: list[Effect]) -> list[FailoverAuthRequest]:
     return [one.message for one in effects if isinstance(one, Send) and isinstance(one.message, FailoverAuthRequest)]
@@ -231,7 +233,7 @@ def test_who_knows_its_siblings_offsets_asks_at_once() -> None:
     sibling.offset, sibling.offset_ms = 99, NOW + 1
     effects = considered(cluster, NOW + 2)
     assert len(requests(effects)) == 3 and isinstance(effects[0], Persist), "everyone is asked, in a saved epoch"
-    assert {one.header.current_epoch for one in requests(effects)} == {4}
+    assert {one.header.current_epoch for one in requests(effects)} == {ELECTED}
     kinds = [type(one.message).__name__ for one in effects if isinstance(one, Send)]
     assert kinds == ["Fail"] * 3 + ["FailoverAuthRequest"] * 3, "the news goes in front"
 
@@ -272,11 +274,11 @@ def test_votes_count_once_a_voter_in_their_epoch_from_those_who_have_one() -> No
         return set(election.voters)
 
     assert vote(C, 3) == set(), "of another epoch"
-    assert vote(D, 4) == set(), "a replica has none"
-    assert vote(C, 4) == vote(C, 4) == {C}
+    assert vote(D, ELECTED) == set(), "a replica has none"
+    assert vote(C, ELECTED) == vote(C, ELECTED) == {C}
     assert cluster.myself.is_replica, "one of two is no majority"
-    vote(B, 4)
-    assert cluster.myself.is_primary and cluster.myself.config_epoch == 4
+    vote(B, ELECTED)
+    assert cluster.myself.is_primary and cluster.myself.config_epoch == ELECTED
     assert cluster.slotmap.bits(B) == 0 and cluster.myself.slot_count
 
 
@@ -288,7 +290,7 @@ def test_who_sleeps_over_its_votes_has_not_won(late_ms: int) -> None:
     fail(cluster, D)
     assert requests(considered(cluster, NOW))
     for node, at_ms in [(C, NOW + 5), (B, NOW + late_ms)]:
-        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=4), at_ms)
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=ELECTED), at_ms)
     assert cluster.myself.is_replica
 
 
@@ -298,7 +300,7 @@ def test_a_successors_lease_counts_from_when_it_asked() -> None:
     fail(cluster, D)
     assert requests(cluster.set_offset(100, NOW))
     for node in (C, B):
-        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=4), NOW + 400)
+        elections.granted(cluster, cluster.members[node], header(node, 3, current_epoch=ELECTED), NOW + 400)
     cluster.set_offset(100, NOW + 401)
     assert cluster.myself.is_primary
     assert lease.end_ms(cluster) == NOW + T

@@ -201,9 +201,9 @@ def test_disk_full_is_told() -> None:
 
 def test_epochs() -> None:
     redis = half_owner()
-    assert redis.run("CLUSTER", "BUMPEPOCH") == "BUMPED 6"
+    assert redis.run("CLUSTER", "BUMPEPOCH") == "BUMPED 7"
     assert saved_before_reply(redis)
-    assert redis.run("CLUSTER", "BUMPEPOCH") == "STILL 6"
+    assert redis.run("CLUSTER", "BUMPEPOCH") == "STILL 7"
     assert redis.error("CLUSTER", "SET-CONFIG-EPOCH", 9) == (
         "ERR The user can assign a config epoch only when the node does not know any other node."
     )

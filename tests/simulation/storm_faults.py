@@ -7,6 +7,7 @@ from random import Random
 
 from cluster.events import ClusterError, LinkAccepted, LinkClosed, Received
 from cluster.manual_failover import Manner
+from cluster.operations import SlotAction, SlotOrder
 from gossip.messages import (
     Fail,
     FailoverAuthAck,
@@ -246,16 +247,15 @@ def failover(storm: Storm, random: Random) -> None:
 def reshard(storm: Storm, random: Random) -> None:
     """A slot moves as redis-cli moves it, with pauses between the orders in which anything may happen.
 
-    SETSLOT NODE takes an epoch without asking anybody, in Redis too: two nodes may take the same, and one give the other a
-    slot before they know. From then on one owner a slot and epoch is more than is promised; nor is it that a source from
-    which the new owner can not be asked learns in time that the slot is gone.
+    redis-cli leaves slots alone that are open already. As a real node does, each that is given an order has its replicas
+    note it first (`node/commands/cluster_slots.py`).
     """
-    storm.checks_owners = False
     primaries = [host for host in _up(storm) if host.cluster.myself.is_primary and host.cluster.myself.slot_count]
     if len(primaries) < 2:
         return
     source, target = random.sample(primaries, 2)
-    slots = [slot for slot in SLOTS if source.cluster.served[slot]]
+    opened = {slot for host in _up(storm) for slot in (*host.cluster.slotmap.migrating, *host.cluster.slotmap.importing)}
+    slots = [slot for slot in SLOTS if source.cluster.served[slot] and slot not in opened]
     if not slots:
         return
     slot = random.choice(slots)
@@ -271,9 +271,13 @@ def reshard(storm: Storm, random: Random) -> None:
             return False
         return host.running and host.life == life
 
-    def give(host: StormNode) -> None:
-        keys = bool(contents(host.writes)[slot])
-        host.carry_out(host.cluster.operations.set_slot_node(slot, target.id, keys, host.now_ms))
+    def set_slot(host: StormNode, action: SlotAction, other: StormNode) -> None:
+        what = SlotOrder(slot, action, other.id)
+        host.cluster.operations.check_slot_order(what, bool(contents(host.writes)[slot]))
+        for replica in _up(storm):
+            if replica.following[0] == host.id and replica.cluster.myself.is_replica and replica.replicate():
+                replica.carry_out(replica.cluster.operations.set_slot(what, True, replica.now_ms, obeying=True))
+        host.carry_out(host.cluster.operations.set_slot(what, bool(contents(host.writes)[slot]), host.now_ms))
 
     def move() -> None:
         cluster = source.cluster
@@ -284,9 +288,11 @@ def reshard(storm: Storm, random: Random) -> None:
             raise ClusterError("ERR not the source any more")
 
     orders: list[tuple[StormNode, Callable[[], None]]] = [
-        (target, lambda: target.carry_out(target.cluster.operations.set_slot_importing(slot, source.id, target.now_ms))),
-        (source, lambda: source.carry_out(source.cluster.operations.set_slot_migrating(slot, target.id, source.now_ms))),
-        (target, move), (target, lambda: give(target)), (source, lambda: give(source)),
+        (target, lambda: set_slot(target, SlotAction.IMPORTING, source)),
+        (source, lambda: set_slot(source, SlotAction.MIGRATING, target)),
+        (target, move),
+        (target, lambda: set_slot(target, SlotAction.NODE, target)),
+        (source, lambda: set_slot(source, SlotAction.NODE, target)),
     ]
 
     def go_on(step: int) -> None:
