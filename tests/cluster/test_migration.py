@@ -345,9 +345,9 @@ def test_a_majority_that_has_heard_of_a_reserved_epoch_lets_nobody_win_in_it() -
     )
     assert cluster.current_epoch == 3
     epoch, effects = cluster.operations.reserve_epoch(NOW)
-    assert (epoch, cluster.current_epoch, effects[0]) == (4, 5, Persist())
+    assert (epoch, cluster.current_epoch, effects[0]) == (5, 6, Persist()), "the next of its own: 1, 5, 9"
     cluster.operations.take_slots([SLOTS[B][0]], epoch, NOW)
-    assert (cluster.myself.config_epoch, cluster.current_epoch) == (4, 5)
+    assert (cluster.myself.config_epoch, cluster.current_epoch) == (5, 6)
 
 
 def test_who_has_granted_slots_lets_no_replica_take_its_place() -> None:
