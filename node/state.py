@@ -374,12 +374,7 @@ class Node:
             yield
         finally:
             self._unit = None
-            if len(unit) > 1:
-                self.replication.feed(unit[0][0], [b"MULTI"])
-            for database, args in unit:
-                self.replication.feed(database, args)
-            if len(unit) > 1:
-                self.replication.feed(unit[-1][0], [b"EXEC"])
+            self.replication.feed_unit(unit)
 
     def observe(self, database: Database, event: str, key: bytes) -> None:
         """Tell observers of a change."""

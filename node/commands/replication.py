@@ -10,6 +10,7 @@ from node.logs import NOTICE
 from node.numbers import parse_int
 from node.registry import Args, Flag, Group
 from node.replication import failover
+from node.replication.foreign import OWN_CAPABILITY
 from node.replication.peer import Phase, notes_setslot
 from node.resp import OK, SILENCE, Reply
 
@@ -182,6 +183,7 @@ def _announce(ctx: Context, option: bytes, value: bytes) -> None:
         announced.eof = announced.eof or value.lower() == b"eof"
         announced.psync2 = announced.psync2 or value.lower() == b"psync2"
         announced.setslot = announced.setslot or value.lower() == b"setslot"
+        announced.own = announced.own or value.lower() == OWN_CAPABILITY
     elif option == b"version":
         announced.version = value.decode("utf-8", "replace")
         announced.setslot = announced.setslot or notes_setslot(announced.version)

@@ -23,6 +23,15 @@ class PayloadError(Exception):
     """A RESTORE payload that is refused; the text is the one that Redis replies, without `ERR`."""
 
 
+class Unreadable(Exception):
+    """The value of a key (`key`, in database `database`) is of a kind that who asked for the data can not read."""
+
+    def __init__(self, database: int, key: bytes) -> None:
+        super().__init__(f"there is a value of a module's type at {key!r}")
+        self.database = database
+        self.key = key
+
+
 class NeedMore(Exception):
     """The input ends before the item does; `need` is the position up to which bytes are certainly needed."""
 

@@ -29,11 +29,13 @@ class EncodingLimits:
 
 @dataclass(frozen=True, slots=True)
 class SaveOptions:
-    """How values are written. `compress` is `rdbcompression`; `version` is the RDB version the reader understands."""
+    """How values are written. `compress` is `rdbcompression`; `version` is the RDB version that the reader understands;
+    `modules`: whether it has the modules for values that are no core type."""
 
     limits: EncodingLimits = field(default_factory=EncodingLimits)
     compress: bool = True
     version: int = RDB_VERSION
+    modules: bool = True
 
 
 DEFAULT_OPTIONS = SaveOptions()

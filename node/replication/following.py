@@ -63,6 +63,7 @@ class Following:
         """What the connection has given and nobody has looked at yet."""
         self._unit: list[bytes] = []
         """Bytes of a transaction of the stream whose EXEC has not come: it was not applied, and does not count."""
+        self._unit_commands: list[list[bytes]] = []
         self._arrival: Arrival | None = None
         self._send: Callable[[bytes], None] | None = None
         self._close: Callable[[], None] | None = None
@@ -192,6 +193,7 @@ class Following:
         self._parser = StreamParser()
         self._unread = []
         self._unit = []
+        self._unit_commands = []
         self._fresh = []
         if not self._is_loading():
             self._drop_arrival()
@@ -363,9 +365,12 @@ class Following:
                 if self.client is not client:
                     return False
                 self._unit.append(raw)
+                if args:
+                    self._unit_commands.append(args)
                 if client.transaction is None:
-                    replication.forward(raw if len(self._unit) == 1 else b"".join(self._unit))
+                    replication.forward(raw if len(self._unit) == 1 else b"".join(self._unit), self._unit_commands)
                     self._unit.clear()
+                    self._unit_commands.clear()
         except ProtocolError as error:
             self._parser = StreamParser()
             self._unread = []

@@ -28,6 +28,8 @@ class Announced:
     eof: bool = False
     psync2: bool = False
     version: str | None = None
+    own: bool = False
+    """It is a node of our own kind."""
     setslot: bool = False
     """It notes CLUSTER SETSLOT when it comes in the stream."""
     rdb_only: bool = False

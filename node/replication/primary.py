@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from gossip.ids import random_id
 from node.client import Unusual
 from node.logs import NOTICE
+from node.persistence.errors import Unreadable
 from node.persistence.options import (
     EncodingLimits,
     SaveOptions,
@@ -21,12 +22,15 @@ from node.persistence.options import (
     rdb_version_for_replica,
 )
 from node.persistence.rdb import standard_aux
+from node.replication import foreign
+from node.replication.foreign import Needs
 from node.replication.fullsync import FullSync
 from node.replication.peer import Announced, Peer, Phase
 from node.replication.snapshot import SnapshotWalk
 
 if TYPE_CHECKING:
     from node.client import Client
+    from node.registry import Args
     from node.replication.state import Replication
     from node.state import Node
 
@@ -53,6 +57,11 @@ class PrimarySide:
         """When the last replica was here: the backlog goes `repl-backlog-ttl` after that."""
         self._announced: dict[int, Announced] = {}
         self._syncs: list[FullSync] = []
+        self._needed: dict[Needs, int] = {}
+        """Up to which byte the stream has what only those can follow who know as much."""
+        self._unreadable = foreign.Unreadable()
+        self._refused: dict[tuple[str, int], str] = {}
+        """What was said last to replicas that were refused: they ask every second."""
         self._serving = False
         self._stepping = False
 
@@ -117,6 +126,50 @@ class PrimarySide:
         if self._syncs:
             self._check_held()
 
+    # Replicas of other kinds --------------------------------------------------------------------------------------
+
+    def knows(self, peer: Peer) -> Needs:
+        """What this replica can follow."""
+        return foreign.known_by(peer.announced, self._node.config.foreign_replicas_have_modules)
+
+    @property
+    def all_know_field_times(self) -> bool:
+        """Whether no replica drops a transaction that tells when fields of a hash expire."""
+        return all(self.knows(peer) >= Needs.NEWER for peer in self.peers.values())
+
+    def comes(self, need: Needs, args: Args, database: int, end: int) -> None:
+        """What needs this much comes in the stream, up to the byte `end`: those who know less must not see it."""
+        self._needed[need] = end
+        if need is Needs.MODULES and len(args) > 1:
+            self._unreadable.note(database, args[1])
+        for peer in list(self.peers.values()):
+            if peer.phase is not Phase.WAITING and self.knows(peer) < need:
+                self._cut(peer, f"it does not know {args[0].decode('utf-8', 'backslashreplace')}, so it would lose data")
+
+    def begins_anew(self) -> None:
+        """The stream is another's, with offsets of its own."""
+        self._needed.clear()
+
+    def _misses(self, peer: Peer, offset: int) -> bool:
+        """Whether the stream from this byte on has what the replica does not know."""
+        known = self.knows(peer)
+        return any(need > known and offset <= end for need, end in self._needed.items())
+
+    def _refuse(self, peer: Peer, why: str) -> None:
+        """Give it nothing now; with this word it tries again, and writes why into its log."""
+        text = f"a replica of this kind can not read values of modules' types, and there is {why}"
+        if self._refused.get(peer.address) != why:
+            self._refused[peer.address] = why
+            log.warning(
+                "Replica %s:%d gets no data: %s. Delete or move such keys, or let the replica follow another primary. "
+                "Set foreign-replicas-have-modules if it has the modules.", *peer.address, text
+            )  # fmt: skip
+        peer.client.send(f"-NOMASTERLINK {text}\r\n".encode())
+        peer.client.is_replica = False
+        del self.peers[peer.client.id]
+        self._node.gate.replica_gone(peer.client.id)
+        self.refresh()
+
     def _check_held(self) -> None:
         limit = self._node.config.client_output_buffer_limit.replica
         now_ms = self._node.io.steady_ms()
@@ -147,8 +200,11 @@ class PrimarySide:
         full = [peer for peer in full if peer.client.id in self.peers and peer.phase is Phase.WAITING]
         if full:
             with_keys = [peer for peer in full if not peer.announced.without_keys]
-            for expires in (True, False):  # Fields: who knows their deadlines must not lose them for one who does not.
-                self._begin([peer for peer in with_keys if expires_fields(version_for(peer)) is expires], keys=True)
+            alike: dict[tuple[Needs, bool], list[Peer]] = {}  # Who knows more must not lose it for one who does not.
+            for peer in with_keys:
+                alike.setdefault((self.knows(peer), expires_fields(version_for(peer))), []).append(peer)
+            for members in alike.values():
+                self._begin(members, keys=True)
             self._begin([peer for peer in full if peer.announced.without_keys], keys=False)
 
     def _continue(self, peer: Peer) -> bool:
@@ -158,7 +214,7 @@ class PrimarySide:
         replid, offset = peer.wants
         peer.wants = (b"?", -1)
         missed = self._replication.missed(replid, offset)
-        if missed is None:
+        if missed is None or self._misses(peer, offset):
             self._node.stats.sync_partial_err += 1
             return False
         self._node.stats.sync_partial_ok += 1
@@ -171,12 +227,17 @@ class PrimarySide:
 
     def _begin(self, members: list[Peer], keys: bool) -> None:
         """Start a full sync for these replicas."""
+        node, replication = self._node, self._replication
+        modules = not keys or any(self.knows(peer) is Needs.MODULES for peer in members)
+        if not modules and (why := self._unreadable.still_there(node.databases)):
+            for peer in members:
+                self._refuse(peer, why)
+            return
         if not members:
             return
-        node, replication = self._node, self._replication
         replication.open_backlog()
         offset = replication.offset
-        options = self._options(members)
+        options = self._options(members, modules)
         walk = SnapshotWalk(node.databases, options, self._aux(), keys=keys, free=node.io.free_later)
         for peer in members:
             node.stats.sync_full += 1
@@ -196,15 +257,15 @@ class PrimarySide:
             self._stepping = True
             node.io.call_later(0, self._step)
 
-    def _options(self, members: list[Peer]) -> SaveOptions:
-        """How to write for all of them: in a version that everyone reads."""
+    def _options(self, members: list[Peer], modules: bool) -> SaveOptions:
+        """How to write for all of them: in a version that everyone reads. modules: whether everyone has them."""
         config = self._node.config
         version = common_rdb_version(map(version_for, members))
         limits = EncodingLimits(
             hash_max_listpack_entries=config.hash_max_listpack_entries,
             hash_max_listpack_value=config.hash_max_listpack_value,
         )
-        return SaveOptions(limits=limits, compress=config.rdbcompression, version=version)
+        return SaveOptions(limits=limits, compress=config.rdbcompression, version=version, modules=modules)
 
     def _aux(self) -> list[tuple[bytes, bytes | int]]:
         replication = self._replication
@@ -217,8 +278,10 @@ class PrimarySide:
         for sync in list(self._syncs):
             try:
                 going_on = sync.step(self._node.io.steady_ms())
-            except (OSError, TypeError) as error:
+            except (OSError, TypeError, Unreadable) as error:
                 log.warning("Full sync failed: %s", error)
+                if isinstance(error, Unreadable):
+                    self._unreadable.note(error.database, error.key)
                 for peer in sync.members:
                     self._cut(peer, "its full sync failed")
                 sync.close()
@@ -236,6 +299,7 @@ class PrimarySide:
     def _payload_sent(self, peer: Peer) -> None:
         """All of the payload is on its way."""
         self._put_online(peer)
+        self._refused.pop(peer.address, None)
         if peer.announced.rdb_only:
             peer.held.clear()
             peer.held_bytes = 0

@@ -17,6 +17,7 @@ from node import resp
 from node.persistence.errors import RdbError
 from node.persistence.rdb import RdbReader
 from node.persistence.records import Record
+from node.replication.foreign import OWN_CAPABILITY
 
 _LINE_MAX = 64 * 1024
 _MARK_SIZE = 40
@@ -214,7 +215,8 @@ class Session:
         requests.append([b"REPLCONF", b"listening-port", b"%d" % me.port])
         if me.ip:
             requests.append([b"REPLCONF", b"ip-address", me.ip.encode()])
-        requests.append([b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"setslot"])
+        capabilities = (b"eof", b"psync2", b"setslot", OWN_CAPABILITY)
+        requests.append([b"REPLCONF", *(word for one in capabilities for word in (b"capa", one))])
         requests.append([b"REPLCONF", b"version", me.version.encode()])
         self._awaited += ["REPLCONF"] * (len(requests) - len(self._awaited))
         self.step = Step.REPLCONF

@@ -18,6 +18,8 @@ from itertools import islice
 from typing import Any
 
 from node.keyspace import Database, Keys, Value
+from node.persistence.encodings import MODULE_CLASSES
+from node.persistence.errors import Unreadable
 from node.persistence.options import SaveOptions
 from node.persistence.rdb import KeyPieces, RdbWriter, encode_key
 from node.types.hash import Hash
@@ -211,8 +213,8 @@ class SnapshotWalk:
     """One walk over `databases`. Call `step` until `finished`; what it returns, put together, is the RDB.
 
     keys=False leaves the data out: an RDB with a header and an end. free: takes dicts that a flush left to the walk, at its
-    end, to free them piece by piece. Errors: none of its own; a value of a class that
-    has no RDB encoding is a TypeError from the writer.
+    end, to free them piece by piece. Errors of `step`: Unreadable for the first value of a module's type, when the options
+    say that the reader has no modules; a value of a class that has no RDB encoding is a TypeError from the writer.
     """
 
     def __init__(
@@ -237,6 +239,7 @@ class SnapshotWalk:
         """The value that is being written in pieces: whatever else is to be written has to wait for its end."""
         self._pieces_of: tuple[_Cursor, bytes] | None = None
         self._held: list[tuple[int, bytes]] = []
+        self._unreadable: Unreadable | None = None
         self._kept: deque[tuple[int, KeyPieces]] = deque()
         """Big values that were about to change, as they were."""
         self._databases = list(databases) if keys else []
@@ -268,7 +271,10 @@ class SnapshotWalk:
         if not cursor.claim(slot, key):
             return
         value = keys.get(key)
-        if value is None:
+        if value is None or self._unreadable is not None:
+            return
+        if not self._options.modules and type(value) in MODULE_CLASSES:
+            self._unreadable = Unreadable(cursor.number, key)  # Whoever changes it has nothing to do with that.
             return
         if _is_big(value):
             pieces = KeyPieces(key, value, cursor.expires.get(key), self._options)
@@ -299,6 +305,8 @@ class SnapshotWalk:
 
     def step(self, keys_max: int, bytes_max: int) -> bytes:
         """The next bytes of the RDB: about this many keys or bytes, and all that had to be written early."""
+        if self._unreadable is not None:
+            raise self._unreadable
         budget = keys_max
         writer = self._writer
         while budget > 0 and writer.pending < bytes_max and not self.finished:
@@ -347,6 +355,8 @@ class SnapshotWalk:
             if type(value) in (bytes, int, bytearray):
                 self._writer.key(key, value, expire_ms)
             else:
+                if not self._options.modules and type(value) in MODULE_CLASSES:
+                    raise Unreadable(cursor.number, key)
                 self._pieces = KeyPieces(key, value, expire_ms, self._options)
                 self._pieces_of = (cursor, key)
                 self._write_pieces(bytes_max)

@@ -7,7 +7,7 @@ Its bytes go to the backlog and to the replicas in batches, one a loop turn (`fl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gossip.ids import random_id
@@ -17,6 +17,7 @@ from node.logs import NOTICE
 from node.replication.backlog import Backlog
 from node.replication.failover import Failover
 from node.replication.following import Following
+from node.replication.foreign import Needs, Unit, hardest, needs, units
 from node.replication.peer import Peer
 from node.replication.primary import PrimarySide
 from node.version import REDIS_VERSION
@@ -87,8 +88,40 @@ class Replication:
         if database != self._selected:
             self._selected = database
             self._append(resp.request([b"SELECT", b"%d" % database]))
-        self._append(resp.request(args))
+        data = resp.request(args)
+        if (need := needs(args)) > Needs.FIELD_TIMES:
+            self._comes(need, args, database, len(data))
+        self._append(data)
         self._node.context.client.write_offset = self.offset
+
+    def feed_unit(self, unit: Unit) -> None:
+        """Append commands that take effect together. Only while `feeding`."""
+        if len(unit) < 2:
+            for database, args in unit:
+                self.feed(database, args)
+            return
+        need, command = hardest([args for _, args in unit])
+        if need is Needs.NEWER and not self.primary.all_know_field_times:
+            for part in units(unit):
+                self._feed_together(part)
+            return
+        self._feed_together(unit)
+        if need is Needs.NEWER:
+            self._comes(need, command, unit[0][0], 0)
+
+    def _comes(self, need: Needs, args: Args, database: int, size: int) -> None:
+        """Who can not follow what comes in the next `size` bytes gets what is before, and no more."""
+        if self._pending:
+            self._hand_over()
+        self.primary.comes(need, args, database, self.offset + size)
+
+    def _feed_together(self, unit: Unit) -> None:
+        if len(unit) > 1:
+            self.feed(unit[0][0], [b"MULTI"])
+        for database, args in unit:
+            self.feed(database, args)
+        if len(unit) > 1:
+            self.feed(unit[-1][0], [b"EXEC"])
 
     def _append(self, data: bytes) -> None:
         self._pending.append(data)
@@ -128,8 +161,15 @@ class Replication:
         if self.feeding and not self.offset and self.following is None:
             self._append(_PING)
 
-    def forward(self, data: bytes) -> None:
-        """On a replica: the primary's stream went on with these bytes, which were applied. `flush` hands them on."""
+    def forward(self, data: bytes, commands: Sequence[Args] = ()) -> None:
+        """On a replica: the primary's stream went on with these bytes, which were applied. `flush` hands them on.
+
+        commands: what the bytes say; those of a transaction together.
+        """
+        if commands:
+            need, command = hardest(commands)
+            if need > Needs.FIELD_TIMES:
+                self._comes(need, command, self.stream_database, len(data))
         self._append(data)
 
     def request_acks(self) -> None:
@@ -287,6 +327,7 @@ class Replication:
         self.primary.abort_syncs()
         self.primary.disconnect_all()
         self.id, self.offset = replid, offset
+        self.primary.begins_anew()
         self.second_id, self.second_offset = NO_ID, -1
         self.backlog = Backlog(self._node.config.repl_backlog_size, offset)
 

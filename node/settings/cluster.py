@@ -72,6 +72,7 @@ class ReplicationSettings:
     repl_diskless_sync_delay = Int(5, kept=True)
     repl_diskless_sync_max_replicas = Int(0, kept=True)
     repl_diskless_load = Choice("disabled", "disabled on-empty-db swapdb", also="flush-before-load")
+    foreign_replicas_have_modules = Bool(False)
     repl_mptcp = Bool(False, immutable=True, kept=True)
     dual_channel_replication_enabled = Bool(False, kept=True)
     min_replicas_to_write = Int(0, "min-slaves-to-write")

@@ -106,7 +106,7 @@ def test_what_is_told_of_oneself() -> None:
             "AUTH me secret",
             "REPLCONF listening-port 7001",
             "REPLCONF ip-address 10.0.0.1",
-            "REPLCONF capa eof capa psync2 capa setslot",
+            "REPLCONF capa eof capa psync2 capa setslot capa hashslot",
             "REPLCONF version 7.2.0",
         ]
     )

@@ -20,11 +20,14 @@ from node.client import Client
 from node.config import Config
 from node.errors import CommandError
 from node.gate import Deferred
+from node.persistence.encodings import MODULE_CLASSES
+from node.persistence.payload import dump
 from node.protocol import RequestParser
 from node.replication.following import Following
 from node.state import Node
 from node.transit import Shipment
 from node.types.hash import Hash
+from node.types.set import Set
 from tests.commands.harness import START_MS, encoded
 
 TICK_MS = 100
@@ -33,7 +36,11 @@ TICK_MS = 100
 def plain(value: Any) -> Any:
     """A value in a form that compares by what a client sees."""
     if isinstance(value, Hash):
-        return dict(value.lookup())
+        return dict(value.lookup()), value.deadlines and value.deadlines.by_field
+    if isinstance(value, Set):
+        return set(value.members())
+    if type(value) in MODULE_CLASSES:
+        return dump(value)
     return b"%d" % value if isinstance(value, int) else bytes(value)
 
 

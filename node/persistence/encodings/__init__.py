@@ -20,14 +20,17 @@ from node.persistence.encodings.base import Encoding, Loader, PiecewiseSaver, Sa
 from node.persistence.encodings.modules import encoding_of_modules
 from node.persistence.options import RDB_VERSION_FIELD_DEADLINES, RDB_VERSION_VALKEY
 
+_MODULES = (bloom.MODULE, cuckoo.MODULE, count_min.MODULE, top_k.MODULE, tdigest.MODULE)
+
+MODULE_CLASSES = frozenset((*json.ENCODING.classes, *(module.value_class for module in _MODULES)))
+"""Of values that are a module's elsewhere: who lacks the module can not read them."""
+
 ENCODINGS: tuple[Encoding, ...] = (
     strings.ENCODING,
     streams.ENCODING,
     hashes.ENCODING,
     json.ENCODING,
-    encoding_of_modules(
-        (bloom.MODULE, cuckoo.MODULE, count_min.MODULE, top_k.MODULE, tdigest.MODULE), others=json.load
-    ),
+    encoding_of_modules(_MODULES, others=json.load),
     lists.ENCODING,
     sets.ENCODING,
     zsets.ENCODING,
