@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from node.errors import NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX, CommandError
 from node.glob import Matcher, compile_glob
-from node.numbers import LLONG_MAX, LONG_MAX, ULLONG_MAX, LongDouble, parse_double, parse_float, parse_int
+from node.numbers import INT_MAX, INT_MIN, LLONG_MAX, LONG_MAX, ULLONG_MAX, LongDouble, parse_double, parse_float, parse_int
 
 _MS_PER_UNIT = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
 _SPACES = b" \t\n\v\f\r"
@@ -33,6 +33,14 @@ def integer_between(text: bytes, low: int, high: int) -> int:
     number = integer(text)
     if not low <= number <= high:
         raise CommandError(f"ERR value is out of range, value must between {low} and {high}")
+    return number
+
+
+def small_integer(text: bytes) -> int:
+    """An integer that has to fit a C int; CommandError otherwise."""
+    number = integer(text)
+    if not INT_MIN <= number <= INT_MAX:
+        raise CommandError(NOT_AN_INTEGER)
     return number
 
 

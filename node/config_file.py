@@ -14,10 +14,7 @@ from typing import BinaryIO
 
 from node.config import BY_NAME, Config
 from node.settings.kinds import SettingError, quote, to_bytes, to_text
-
-_SPACES = b" \t\n\v\f\r"
-_ESCAPES = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}
-_HEX_DIGITS = b"0123456789abcdefABCDEF"
+from node.words import split_words
 
 #: Settings of old versions that a file may still name; they say nothing and are not kept.
 RETIRED = frozenset(("list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"))
@@ -33,54 +30,10 @@ class FatalConfigError(ConfigFileError):
     """A file that cannot be opened; redis-server logs this as one warning line."""
 
 
-def split_args(line: bytes) -> list[bytes] | None:
-    """The words of a configuration line or an inline command; None for unbalanced quotes.
-
-    Defined by ``sdssplitargs``: words between spaces, "..." with escapes (``\\n``, ``\\xff``), '...' with ``\\'``; a
-    closing quote must end the word; a zero byte ends the line.
-    """
-    line = line.partition(b"\0")[0]
-    words: list[bytes] = []
-    at, size = 0, len(line)
-    while True:
-        while at < size and line[at] in _SPACES:
-            at += 1
-        if at >= size:
-            return words
-        word = bytearray()
-        while at < size and line[at] not in _SPACES:
-            byte = line[at]
-            at += 1
-            if byte in b"\"'":
-                end = _quoted(line, at, byte, word)
-                if end is None:
-                    return None
-                at = end
-                break
-            word.append(byte)
-        words.append(bytes(word))
-
-
-def _quoted(line: bytes, at: int, mark: int, word: bytearray) -> int | None:
-    """Reads up to the closing mark into ``word``; returns where the line goes on, None if it is unbalanced."""
-    size = len(line)
-    double = mark == 34
-    while at < size:
-        byte = line[at]
-        if byte == mark:
-            at += 1
-            return at if at >= size or line[at] in _SPACES else None
-        if byte == 92 and at + 1 < size and (double or line[at + 1] == 39):
-            pair = line[at + 2 : at + 4]
-            if double and line[at + 1] == 120 and len(pair) == 2 and all(digit in _HEX_DIGITS for digit in pair):
-                word.append(int(pair, 16))
-                at += 4
-                continue
-            at += 1
-            byte = _ESCAPES.get(line[at], line[at]) if double else line[at]
-        word.append(byte)
-        at += 1
-    return None
+def words_of(line: str) -> list[str] | None:
+    """The words of a configuration line; None for unbalanced quotes. A zero byte ends the line."""
+    words = split_words(to_bytes(line).partition(b"\0")[0])
+    return None if words is None else [to_text(word) for word in words]
 
 
 def options_text(args: Sequence[str]) -> str:
@@ -95,7 +48,7 @@ def options_text(args: Sequence[str]) -> str:
     for at, arg in enumerate(args):
         if arg.startswith("--") and not name_is_open:
             parts.append(("\n" if parts else "") + arg[2:])
-            words = split_args(to_bytes(arg))
+            words = words_of(arg)
             name_is_open = words is not None and len(words) == 1
             follower = args[at + 1] if at + 1 < len(args) else None
             if name_is_open and arg.lower() == "--save" and (follower is None or follower.startswith("--")):
@@ -157,12 +110,12 @@ class Loader:
             raise FatalConfigError(f"Fatal error, can't open config file '{path}': {error.strerror}") from None
 
     def _line(self, line: str) -> None:
-        words = split_args(to_bytes(line))
+        words = words_of(line)
         if words is None:
             raise SettingError("Unbalanced quotes in configuration line")
         if not words:
             return
-        name, *args = (to_text(word) for word in words)
+        name, *args = words
         name = name.lower()
         if name in BY_NAME:
             self._setting(name, args)
@@ -174,10 +127,10 @@ class Loader:
     def _setting(self, name: str, args: list[str]) -> None:
         setting = BY_NAME[name]
         if setting.multiple and len(args) == 1 and args[0]:
-            split = split_args(to_bytes(args[0]))
+            split = words_of(args[0])
             if split is None:
                 raise SettingError("Unbalanced quotes in configuration line")
-            args = [to_text(word) for word in split]
+            args = split
         self.config.load(name, args, setting.name in self._loaded)
         self._loaded.add(setting.name)
 

@@ -17,8 +17,9 @@ class InUse(Exception):
     """Another process holds the lock."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file: after a crash at any moment it has the old or the new content. OSError when that can't be done.
+    mode: its permissions.
 
     Temporary file beside it, fsync, rename, fsync the folder: only then the rename itself is on disk.
     """
@@ -28,7 +29,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -7,21 +7,12 @@ from typing import TYPE_CHECKING
 from node import errors
 from node.errors import CommandError
 from node.keyspace import Database
-from node.numbers import INT_MAX, INT_MIN, parse_int
 from node.persistence.options import RDB_VERSION_VALKEY, EncodingLimits, SaveOptions
 from node.types.hash import Hash
 
 if TYPE_CHECKING:
     from node.context import Context
     from node.state import Node
-
-
-def small_integer(text: bytes) -> int:
-    """An argument that has to fit a C int."""
-    value = parse_int(text)
-    if value is None or not INT_MIN <= value <= INT_MAX:
-        raise CommandError(errors.NOT_AN_INTEGER)
-    return value
 
 
 def database_at(node: Node, index: int) -> Database:

@@ -6,8 +6,9 @@ import hmac
 from typing import TYPE_CHECKING
 
 from node import errors
+from node.arguments import small_integer
 from node.client import Client, Unusual
-from node.commands.common import database_at, small_integer
+from node.commands.common import database_at
 from node.errors import CommandError, wrong_arity
 from node.numbers import parse_int
 from node.registry import Args, Flag, Group

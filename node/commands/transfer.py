@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from node import errors
-from node.arguments import integer
-from node.commands.common import database_at, removal_of, save_options, small_integer, track_fields
+from node.arguments import integer, small_integer
+from node.commands.common import database_at, removal_of, save_options, track_fields
 from node.errors import CommandError
 from node.keyspace import Value
 from node.persistence.errors import PayloadError

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.config import Config
-from node.config_file import ConfigFileError, FatalConfigError, Loader, load_command_line, split_args
+from node.config_file import ConfigFileError, FatalConfigError, Loader, load_command_line, words_of
 from node.settings.kinds import quote, to_bytes, to_text
 from tests.servers import program
 
@@ -169,23 +169,16 @@ def test_standard_input(tmp_path: Path) -> None:
     assert (config.port, config.timeout) == (1, 4)
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        (b"", []), (b"  \t ", []), (b"a b", [b"a", b"b"]), (b'"a b" c', [b"a b", b"c"]), (b"'a\\'b'", [b"a'b"]),
-        (b'"\\x41\\xzz\\n\\q"', [b"Axzz\nq"]), (b'a"b"', [b"ab"]), (b'"a"b', None), (b'"a', None), (b"'a", None),
-        (b"''", [b""]), (b'"" x', [b"", b"x"]), (b"a\0b", [b"a"]), (b"'\\n'", [b"\\n"]), (b'"\\', None),
-        (b"a\\b", [b"a\\b"]),
-    ],
-)  # fmt: skip
-def test_split_args(line: bytes, words: list[bytes] | None) -> None:
-    assert split_args(line) == words
+def test_a_zero_byte_ends_a_line() -> None:
+    assert words_of("a\0b") == ["a"]
+    assert words_of('"a\0b"') is None
 
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), max_size=5))
 def test_quoting_is_read_back(words: list[bytes]) -> None:
-    assert split_args(to_bytes(" ".join(quote(to_text(word)) for word in words))) == words
+    texts = [to_text(word) for word in words]
+    assert words_of(" ".join(map(quote, texts))) == texts
 
 
 @settings(deadline=None)

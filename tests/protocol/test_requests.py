@@ -17,9 +17,9 @@ from node.protocol import (
     UNAUTHENTICATED_ARGUMENTS_MAX,
     UNAUTHENTICATED_BULK_MAX,
     RequestParser,
-    split_words,
 )
 from node.resp import request
+from node.words import split_words
 
 Outcome = tuple[list[list[bytes]], str]
 """The requests that were read, and the error after them ("" for none)."""
@@ -393,6 +393,11 @@ def test_damaged_requests_mean_the_same_however_they_are_cut(
         (b"'a'b", None),
         (b'"\\', None),
         (b"\xff\xfe", [b"\xff\xfe"]),
+        (b"  \t ", []),
+        (b'"a b" c', [b"a b", b"c"]),
+        (b'"\\x41\\xzz\\n\\q"', [b"Axzz\nq"]),
+        (b'"" x', [b"", b"x"]),
+        (b"a\\b", [b"a\\b"]),
     ],
 )
 def test_words(line: bytes, words: list[bytes] | None) -> None:
