@@ -297,4 +297,5 @@ class _ExportLink(asyncio.Protocol):
             self._closed = True
             self._node.set_time(time.time_ns() // 1_000_000)
             why = "Connection lost to target. Check CLUSTER GETSLOTMIGRATIONS on the target node for more information."
-            self._step(migration.Broken(why, lost=True))
+            sender = self._migrations.sender(self._job)
+            self._step(migration.Broken(why + ("" if sender is None else sender.why_refused), lost=True))

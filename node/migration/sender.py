@@ -11,6 +11,7 @@ from node import resp
 from node.migration.walk import SlotWalk
 from node.persistence.options import SaveOptions
 from node.registry import Args
+from node.replication.foreign import Needs, needs
 
 if TYPE_CHECKING:
     from node.migration.jobs import Migrations
@@ -47,6 +48,15 @@ class Sender:
     def unsent_bytes(self) -> int:
         return 0 if self._closed else self._unsent() + sum(map(len, self._out))
 
+    @property
+    def why_refused(self) -> str:
+        """What a target that has ended the connection may not have liked; "" when nothing is known."""
+        key = None if self._walk is None else self._walk.module_key
+        if key is None:
+            return ""
+        shown = key.decode("utf-8", "backslashreplace")
+        return f" It was sent values of modules' types, such as '{shown}': it must have the modules for them."
+
     def say(self, data: bytes) -> None:
         """Send this behind everything before it, now."""
         self._out.append(data)
@@ -59,6 +69,8 @@ class Sender:
             return
         self._out += walk.take()
         self._out.append(resp.request(args))
+        if len(args) > 1 and needs(args) is Needs.MODULES:
+            walk.module_key = args[1]
         if not self._flushing:
             self._flushing = True
             self._node.io.call_later(0, self.flush)

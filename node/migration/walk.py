@@ -16,6 +16,7 @@ from itertools import islice
 
 from node.keyspace import Database, Keys
 from node.migration.values import BIG, as_commands, elements_in
+from node.persistence.encodings import MODULE_CLASSES
 from node.persistence.options import SaveOptions
 from node.replication.snapshot import _Cursor
 
@@ -31,6 +32,8 @@ class SlotWalk:
     def __init__(self, database: Database, slots: Sequence[int], options: SaveOptions) -> None:
         self.finished = False
         self.held = -1
+        self.module_key: bytes | None = None
+        """One whose value only a target with the module for it can take."""
         self._database = database
         self._options = options
         wanted = set(slots)
@@ -130,6 +133,8 @@ class SlotWalk:
                 plain.append(b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(key), key, len(text), text))
                 cost += 1
             else:
+                if kind in MODULE_CLASSES:
+                    self.module_key = key
                 self._out += as_commands(key, value, expires.get(key), self._options)
                 cost += _COLLECTION_COST + elements_in(value)
         for at in range(0, len(plain), _BATCH):
