@@ -412,6 +412,17 @@ def test_what_stands_before_a_late_reply_leaves_behind_the_stream_too(wire: Wire
     assert wire.take() == bulks("xb")
 
 
+def test_a_blocked_client_is_answered_behind_the_stream_that_its_request_has_added_to(wire: Wire) -> None:
+    """BLPOP, served by another's push: its pop is in the stream of this turn."""
+    wire.node.replication.feeding = True
+    wire.send("BLOCK x")
+    wire.node.replication.is_behind = True
+    wire.node.deferred["x"].resolve(b"x")
+    assert wire.take() == b"" and wire.server.leaving == [wire.connection]
+    wire.server.end_turn()
+    assert wire.take() == b"$1\r\nx\r\n"
+
+
 @pytest.mark.parametrize("how", ["aborted", "lost"])
 def test_nothing_leaves_for_a_connection_that_ended_in_the_same_turn(wire: Wire, how: str) -> None:
     wire.node.replication.feeding = wire.node.replication.is_behind = True

@@ -29,6 +29,44 @@ def test_data_and_stream_reach_the_replica() -> None:
     assert primary.node.stats.sync_full == 1
 
 
+def test_who_writes_a_lot_waits_for_the_end_of_the_turn_too() -> None:
+    """The stream is handed on when much of it has come together; replies still leave behind all of it."""
+    world = World()
+    primary, replica = pair(world)
+    follow(replica, 7000)
+    world.settle()
+    replication = primary.node.replication
+    assert not replication.is_behind
+    primary.node.run(primary.client, [b"SET", b"big", b"x" * (1 << 20)])
+    assert replication.is_behind
+    sent = primary.node.stats.net_repl_output_bytes
+    replication.flush()
+    assert not replication.is_behind and primary.node.stats.net_repl_output_bytes == sent, "there is no more of it"
+    world.settle()
+    assert replica.content() == primary.content()
+
+
+def test_what_replicas_have_is_told_to_whoever_asks_them() -> None:
+    world = World()
+    primary, replica = pair(world)
+    follow(replica, 7000)
+    world.settle()
+    replication = primary.node.replication
+    told: list[tuple[tuple[str, int], int]] = []
+    replication.acknowledged = lambda peer: told.append((peer.address, peer.acked_offset))
+    primary.run("SET", "key", "value")
+    offset = replication.offset
+    replication.request_acks()
+    replication.flush()
+    world.advance(20)
+    assert [address[1] for address, _ in told] == [7001] and told[0][1] >= offset
+    primary.node.closing.ended = True
+    replication.request_acks()
+    offset = replication.offset
+    replication.flush()
+    assert replication.offset == offset, "a node that ends has saved where its stream ends"
+
+
 def test_a_payload_of_known_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica that does not know `$EOF:`: the stream that came meanwhile follows the payload at once."""
     monkeypatch.setattr(fullsync, "KEYS_PER_SLICE", 5)
