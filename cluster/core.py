@@ -15,7 +15,7 @@ from cluster.slotmap import SlotMap, bits_of
 from gossip.ids import Address, NodeId, RandomSource
 from gossip.machine import Gossip
 from gossip.members import LIGHT_HEADER, MIGRATE_TO, NOFAILOVER, Member
-from gossip.messages import SLOT_BITMAP_BYTES, SLOT_COUNT, Header, MessageFlag, NodeFlag
+from gossip.messages import SLOT_BITMAP_BYTES, SLOT_COUNT, Header, MessageFlag, node_flags
 from gossip.outbox import Outbox
 
 
@@ -61,6 +61,9 @@ class Core:
         self.orphaned: dict[NodeId, int] = {}
         """Primaries with slots and no working replica -> since when, unix ms."""
         self._served_for: tuple[int, bool, bool, NodeId] | None = None
+        self._told_for: tuple[object, ...] = ()
+        self._told: Header
+        """The last header, and what it was made from: most of the time the next one says the same."""
 
     @property
     def myself(self) -> Member:
@@ -148,26 +151,53 @@ class Core:
         """
         if self.manual.paused:
             more |= MessageFlag.PAUSED
-        myself, settings, slotmap = self.myself, self.settings, self.slotmap
+        myself, slotmap = self.myself, self.slotmap
         head = self.shard_head(myself)
         address = myself.address
+        primary = None if myself.primary is None else myself.primary.id
         slots = slotmap.bitmap(head.id)
         if slotmap.taken and head is not myself:
             # Its primary may have told nobody yet. Voters would refuse a candidate for the sake of who had them before.
             told = slotmap.bits(head.id) & ~bits_of(slotmap.taken)
             slots = told.to_bytes(SLOT_BITMAP_BYTES, "little")
-        return Header(
-            sender=myself.id,
-            port=address.port,
-            bus_port=address.bus_port,
-            flags=NodeFlag(myself.flags),
-            current_epoch=self.current_epoch,
-            config_epoch=head.config_epoch,
-            offset=self.offset,
-            slots=slots,
-            primary=None if myself.primary is None else myself.primary.id,
-            ip=settings.announce_ip,
-            secondary_port=address.secondary_port,
-            cluster_ok=self.ok,
-            message_flags=MessageFlag.EXTENSIONS | more,
+        state = (
+            myself.id, address, myself.flags, self.current_epoch, head.config_epoch, self.offset, slots, primary,
+            self.settings.announce_ip, self.ok, int(more),
         )
+        if state != self._told_for:
+            self._told_for = state
+            self._told = Header(
+                sender=myself.id,
+                port=address.port,
+                bus_port=address.bus_port,
+                flags=node_flags(myself.flags),
+                current_epoch=self.current_epoch,
+                config_epoch=head.config_epoch,
+                offset=self.offset,
+                slots=slots,
+                primary=primary,
+                ip=self.settings.announce_ip,
+                secondary_port=address.secondary_port,
+                cluster_ok=self.ok,
+                message_flags=MessageFlag.EXTENSIONS | more,
+            )
+        return self._told
+        )
+        if state != self._told_for:
+            self._told_for = state
+            self._told = Header(
+                sender=myself.id,
+                port=address.port,
+                bus_port=address.bus_port,
+                flags=node_flags(myself.flags),
+                current_epoch=self.current_epoch,
+                config_epoch=head.config_epoch,
+                offset=self.offset,
+                slots=self.slotmap.bitmap(head.id),
+                primary=primary,
+                ip=self.settings.announce_ip,
+                secondary_port=address.secondary_port,
+                cluster_ok=self.ok,
+                message_flags=MessageFlag.EXTENSIONS | more,
+            )
+        return self._told

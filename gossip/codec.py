@@ -31,10 +31,10 @@ from gossip.messages import (
     MessageType,
     MfStart,
     Module,
-    NodeFlag,
     Ping,
     Publish,
     Update,
+    node_flags,
 )
 
 SIGNATURE = b"RCmb"
@@ -67,6 +67,10 @@ _IP_FIELD_BYTES = 46
 _MAX_NAME_BYTES = 255
 _PUBLISH_TYPES = (MessageType.PUBLISH, MessageType.PUBLISHSHARD)
 _BULK_TYPES = frozenset((*_PUBLISH_TYPES, MessageType.MODULE))
+_PINGS = {int(kind): kind for kind in (MessageType.PING, MessageType.PONG, MessageType.MEET)}
+_HAS_EXTENSIONS = int(MessageFlag.EXTENSIONS)
+_USUAL_BYTES = 1024
+"""Extensions that are shorter than this, as those of every node are most of the time, are remembered."""
 
 # What may stand in an address or a name goes into nodes.conf unquoted, where space, comma, '=' and newline separate.
 _IP = re.compile(r"[0-9A-Za-z.:_%\-]*")
@@ -110,11 +114,6 @@ def _ip_to(ip: str) -> bytes:
     if not is_ip(ip):
         raise CodecError(f"{ip!r} cannot be sent as an address")
     return ip.encode("ascii")
-
-
-@lru_cache(maxsize=1024)
-def _node_flags(value: int) -> NodeFlag:
-    return NodeFlag(value)
 
 
 @lru_cache(maxsize=256)
@@ -202,7 +201,7 @@ def decode(frame: bytes) -> Message:
     (_, _, _, port, _, count, current_epoch, config_epoch, offset, sender, slots, primary, ip, extensions,
      secondary_port, bus_port, flags, state, message_flags) = _HEADER.unpack_from(frame)
     header = Header(
-        _id_from(sender), port, bus_port, _node_flags(flags), current_epoch, config_epoch, offset, slots,
+        _id_from(sender), port, bus_port, node_flags(flags), current_epoch, config_epoch, offset, slots,
         None if primary == _NO_ID else _id_from(primary), _ip_from(ip), secondary_port, state == 0,
         _message_flags(message_flags),
     )
@@ -214,20 +213,30 @@ def _decode_ping(header: Header, frame: bytes, kind: int, count: int, extensions
     if gossip_end > len(frame):
         raise CodecError(f"{count} gossip entries do not fit into {len(frame)} bytes")
     gossip = tuple([
-        GossipEntry(_id_from(node), ping_s, pong_s, _ip_from(ip), port, bus_port, _node_flags(flags), secondary)
+        GossipEntry(_id_from(node), ping_s, pong_s, _ip_from(ip), port, bus_port, node_flags(flags), secondary)
         for node, ping_s, pong_s, ip, port, bus_port, flags, secondary
-        in _GOSSIP.iter_unpack(frame[HEADER_BYTES:gossip_end])
+        in _GOSSIP.iter_unpack(memoryview(frame)[HEADER_BYTES:gossip_end])
     ])
     # A peer that does not set the flag may have anything in the count: Redis does not look at it then either.
-    if header.message_flags & MessageFlag.EXTENSIONS and extensions:
-        return Ping(MessageType(kind), header, gossip, _decode_extensions(frame, gossip_end, extensions))
+    if int(header.message_flags) & _HAS_EXTENSIONS and extensions:
+        if extensions > MAX_EXTENSIONS:
+            raise CodecError(f"{extensions} extensions in one message")
+        raw = frame[gossip_end:]
+        told = _usual_extensions(raw, extensions) if len(raw) <= _USUAL_BYTES else _decode_extensions(raw, extensions)
+        return Ping(_PINGS[kind], header, gossip, told)
     _expect_length(frame, gossip_end)
-    return Ping(MessageType(kind), header, gossip)
+    return Ping(_PINGS[kind], header, gossip)
 
 
-def _decode_extensions(frame: bytes, at: int, count: int) -> Extensions:
-    if count > MAX_EXTENSIONS:
-        raise CodecError(f"{count} extensions in one message")
+@lru_cache(maxsize=2048)
+def _usual_extensions(raw: bytes, count: int) -> Extensions:
+    """Of the same node the same ones come with every ping."""
+    return _decode_extensions(raw, count)
+
+
+def _decode_extensions(frame: bytes, count: int) -> Extensions:
+    """What the end of a frame, behind the gossip, says."""
+    at = 0
     hostname: str | None = None
     human_nodename: str | None = None
     shard_id: ShardId | None = None
@@ -388,12 +397,14 @@ def _encode_ping(message: Ping) -> bytes:
         )
         for entry in message.gossip
     ]
-    extensions = [] if message.extensions is NO_EXTENSIONS else _encode_extensions(message.extensions)
-    body = b"".join(entries + extensions)
-    return _encode_full(message.header, message.type, body, len(entries), len(extensions))
+    extensions, count = (b"", 0) if message.extensions is NO_EXTENSIONS else _encode_extensions(message.extensions)
+    entries.append(extensions)
+    return _encode_full(message.header, message.type, b"".join(entries), len(message.gossip), count)
 
 
-def _encode_extensions(extensions: Extensions) -> list[bytes]:
+@lru_cache(maxsize=16)
+def _encode_extensions(extensions: Extensions) -> tuple[bytes, int]:
+    """The bytes, and how many extensions they are."""
     # The order is Valkey's, which has its own extensions (here: unknown) between the names and the rest.
     parts: list[bytes] = []
     if extensions.hostname:
@@ -413,7 +424,7 @@ def _encode_extensions(extensions: Extensions) -> list[bytes]:
         parts.append(_encode_extension(ExtensionType.SHARD_ID, _id_to(extensions.shard_id)))
     if len(parts) > MAX_EXTENSIONS:
         raise CodecError(f"{len(parts)} extensions in one message")
-    return parts
+    return b"".join(parts), len(parts)
 
 
 def _encode_name(kind: ExtensionType, name: str, allowed: Callable[[str], bool]) -> bytes:
@@ -475,9 +486,9 @@ def _check_slots(slots: bytes) -> None:
 
 def _encode_full(header: Header, kind: MessageType, body: bytes, count: int = 0, extensions: int = 0) -> bytes:
     _check_slots(header.slots)
-    message_flags = header.message_flags
+    message_flags = int(header.message_flags)
     if extensions:
-        message_flags |= MessageFlag.EXTENSIONS
+        message_flags |= _HAS_EXTENSIONS
     return _HEADER.pack(
         SIGNATURE, HEADER_BYTES + len(body), VERSION, header.port, kind, count, header.current_epoch,
         header.config_epoch, header.offset, _id_to(header.sender), header.slots,

@@ -56,8 +56,8 @@ def should_fail(member: Member, myself: Member, voters: int, now_ms: int, timeou
     """Whether PFAIL turns into FAIL: this node cannot reach it, and with the reports there is a majority of voters."""
     if member.flags & (PFAIL | FAIL) != PFAIL:
         return False
-    agreeing = count_reports(member, now_ms, timeout_ms) + myself.votes
-    return agreeing >= quorum(voters)
+    needed = quorum(voters) - myself.votes
+    return len(member.reports) >= needed and count_reports(member, now_ms, timeout_ms) >= needed
 
 
 def may_clear_fail(member: Member, now_ms: int, timeout_ms: int) -> bool:

@@ -79,8 +79,8 @@ class Gossip:
         """Some member has answered, now or before a restart, and that is on disk."""
         self.mute = False
         """Say nothing of this node's own accord and answer no ping: others shall see it fail."""
-        self.suspects = 0
-        """How many members are PFAIL, as of the last tick or more."""
+        self.suspects: dict[NodeId, Member] = {}
+        """All members that are PFAIL, and some that were at the last tick."""
         self.refusals = proof.Refusals()
         self.alleged: dict[NodeId, tuple[Member, Fail, Link, int]] = {}
         """Members of whom a FAIL has told, which this node can not confirm yet: who told, what, over which link, when."""
@@ -194,7 +194,7 @@ class Gossip:
             extensions = own_extensions(self.members, receiver, now_ms)
         gossip: tuple[GossipEntry, ...] = ()
         if gossips:
-            gossip = choose_gossip(self.members, receiver, self.random, self.suspects, self.wall_ahead_ms)
+            gossip = choose_gossip(self.members, receiver, self.random, self.suspects.values(), self.wall_ahead_ms)
         self.out.send(link.id, Ping(kind, self.above.header(), gossip, extensions))
 
     def unmute(self, now_ms: int) -> None:
@@ -226,6 +226,7 @@ class Gossip:
         self.drop_link(member.link)
         self.drop_link(member.inbound)
         self.members.remove(member)
+        self.suspects.pop(member.id, None)
         self.out.changed()
 
     def forget(self, member: Member, until_ms: int) -> None:
@@ -307,7 +308,7 @@ class Gossip:
             self.above.heard(sender, message, link, now_ms)
 
     def _take_in(self, sender: Member, header: Header, now_ms: int) -> None:
-        if header.message_flags & _LEARNS:
+        if int(header.message_flags) & _LEARNS:
             sender.flags |= EXTENSIONS
         sender.data_received_ms = now_ms
         self.above.heard_epochs(sender, header, now_ms)
@@ -375,8 +376,7 @@ class Gossip:
         if kind is MessageType.PONG:
             self._answered(sender, link, now_ms)
         self.above.heard_state(sender, header, link, now_ms)
-        for entry in message.gossip:
-            hearsay.hear(self, sender, entry, now_ms)
+        hearsay.hear(self, sender, message.gossip, now_ms)
         hearsay.hear_extensions(self, sender, message, now_ms)
         proof.answered(self, sender, link, header, now_ms)
         self.update_address(sender, header, now_ms)

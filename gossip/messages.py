@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from functools import lru_cache
+from typing import NamedTuple
 
 from gossip.ids import NodeId, ShardId
 
@@ -47,6 +49,12 @@ class NodeFlag(IntFlag):
     NOFAILOVER = 512
     EXTENSIONS = 1024
     LIGHT_HEADER = 2048
+
+
+@lru_cache(maxsize=1024)
+def node_flags(value: int) -> NodeFlag:
+    """These flags by name. In a large cluster that is asked a thousand times a second, mostly of the same few."""
+    return NodeFlag(value)
 
 
 class MessageFlag(IntFlag):
@@ -93,9 +101,11 @@ class Header:
     message_flags: MessageFlag = MessageFlag.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class GossipEntry:
-    """What the sender of a ping tells of a third node. Times are seconds since 1970, 0 for never."""
+class GossipEntry(NamedTuple):
+    """What the sender of a ping tells of a third node. Times are seconds since 1970, 0 for never.
+
+    A tuple, for there are thousands of them a second.
+    """
 
     node: NodeId
     ping_sent_s: int

@@ -1,18 +1,25 @@
 """What a ping says: the sender's own header, a few members drawn at random, everyone it suspects, and extensions.
 
 Redis's `clusterSendPing`: a tenth of the members but at least three, and on top all that are PFAIL, so that news of a
-failure needs no luck to travel.
+failure needs no luck to travel. Beyond a hundred members it is ten and no longer a tenth: everybody exchanges pings with
+everybody, so that in a node timeout each member is mentioned to each other as often as in a cluster of a hundred, and what
+a node sends grows with the members and not with their square.
 """
 
 from __future__ import annotations
 
-from gossip.ids import NodeId, RandomSource
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+from gossip.ids import RandomSource, ShardId
 from gossip.members import HANDSHAKE, LIGHT_HEADER, NOADDR, PFAIL, Member, MemberTable
-from gossip.messages import Extensions, GossipEntry, NodeFlag
+from gossip.messages import Extensions, GossipEntry, node_flags
 
 GOSSIP_LEAST = 3
 GOSSIP_SHARE = 10
 """One in so many members goes into a ping."""
+GOSSIP_MOST = 10
 
 _UNSPOKEN = HANDSHAKE | NOADDR
 
@@ -42,22 +49,26 @@ def gossip_entry(member: Member, wall_ahead_ms: int) -> GossipEntry:
         ip=address.ip,
         port=address.port,
         bus_port=address.bus_port,
-        flags=NodeFlag(member.flags),
+        flags=node_flags(member.flags),
         secondary_port=address.secondary_port,
     )
     return entry
 
 
 def choose_gossip(
-    members: MemberTable, receiver: Member | None, random: RandomSource, suspects: int, wall_ahead_ms: int
+    members: MemberTable,
+    receiver: Member | None,
+    random: RandomSource,
+    suspects: Iterable[Member],
+    wall_ahead_ms: int,
 ) -> tuple[GossipEntry, ...]:
-    """The gossip section of a ping to `receiver` (None: not known yet). suspects: at most how many are PFAIL.
+    """The gossip section of a ping to `receiver` (None: not known yet). suspects: who may be PFAIL.
 
     wall_ahead_ms: by how much the time of day is ahead of the members' times.
     """
     everyone, count, draw = members.everyone, len(members), random.random
     available = count - 2
-    wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), available)
+    wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), GOSSIP_MOST, available)
     chosen: list[Member] = []
     places = {members.myself.place}
     if receiver is not None:
@@ -73,8 +84,7 @@ def choose_gossip(
         if not flags & _UNSPOKEN and (member.link is not None or member.slot_count):
             chosen.append(member)
             places.add(member.place)
-    if suspects:
-        chosen += [one for one in members if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
+    chosen += [one for one in suspects if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
     return tuple([gossip_entry(member, wall_ahead_ms) for member in chosen])
 
 
@@ -86,15 +96,23 @@ def own_extensions(members: MemberTable, receiver: Member, now_ms: int) -> Exten
     """
     myself = members.myself
     takes_addresses = receiver.flags & LIGHT_HEADER
-    forgotten: tuple[tuple[NodeId, int], ...] = ()
+    usual = _usual_extensions(
+        myself.hostname,
+        myself.human_nodename,
+        myself.shard_id,
+        myself.client_ipv4 if takes_addresses else None,
+        myself.client_ipv6 if takes_addresses else None,
+    )
     if members.blacklist:
         members.expire_bans(now_ms)
         forgotten = tuple((node, -(-(until - now_ms) // 1000)) for node, until in members.blacklist.items())
-    return Extensions(
-        hostname=myself.hostname,
-        human_nodename=myself.human_nodename,
-        shard_id=myself.shard_id,
-        forgotten=forgotten,
-        client_ipv4=myself.client_ipv4 if takes_addresses else None,
-        client_ipv6=myself.client_ipv6 if takes_addresses else None,
-    )
+        return replace(usual, forgotten=forgotten)
+    return usual
+
+
+@lru_cache(maxsize=1024)
+def _usual_extensions(
+    hostname: str | None, human_nodename: str | None, shard_id: ShardId | None, ipv4: str | None, ipv6: str | None
+) -> Extensions:
+    """The same for most pings, and made once, so that they are written once too."""
+    return Extensions(hostname, human_nodename, shard_id, client_ipv4=ipv4, client_ipv6=ipv6)

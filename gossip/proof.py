@@ -138,14 +138,14 @@ def answered(gossip: Gossip, member: Member, link: Link, header: Header, now_ms:
 def is_news(member: Member, header: Header) -> bool:
     """Whether a header tells of a member what it has not told itself."""
     heard = member.heard
-    return (
+    return header is not heard and (
         heard is None
         or header.slots != heard.slots
         or header.config_epoch != heard.config_epoch
         or header.current_epoch > heard.current_epoch
         or header.primary != heard.primary
-        or (header.flags ^ heard.flags) & _TOLD != 0
-        or (header.message_flags ^ heard.message_flags) & _PAUSED != 0
+        or (int(header.flags) ^ int(heard.flags)) & _TOLD != 0
+        or (int(header.message_flags) ^ int(heard.message_flags)) & _PAUSED != 0
     )
 
 
@@ -214,8 +214,7 @@ def _hear_ping(gossip: Gossip, link: Link, sender: Member | None, message: Ping,
             if address != sender.address:
                 claim_address(gossip, sender, address, now_ms)
     if link.member is sender:
-        for entry in message.gossip:
-            hearsay.hear_of_health(gossip, entry, now_ms)
+        hearsay.hear_of_health(gossip, message.gossip, now_ms)
     if is_news(sender, header) or (gossip.suspects and _accuses(gossip, sender, message)):
         ask(gossip, sender, now_ms)
 
@@ -236,7 +235,7 @@ def _accuses(gossip: Gossip, sender: Member, message: Ping) -> bool:
     if not sender.votes:
         return False
     for entry in message.gossip:
-        if entry.flags & _DOWN:
+        if int(entry.flags) & _DOWN:
             member = gossip.members.get(entry.node)
             if member is not None and member.flags & _DOWN == PFAIL and sender.id not in member.reports:
                 return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gossip import handshake, proof
 from gossip.detector import should_fail
 from gossip.events import Level
+from gossip.ids import NodeId
 from gossip.members import FAIL, HANDSHAKE, MYSELF, NOADDR, PFAIL, Link, Member
 from gossip.messages import Fail, MessageType
 
@@ -37,7 +38,7 @@ def tick(gossip: Gossip, now_ms: int) -> None:
         awake(gossip, now_ms)
     gossip.ticked_ms = now_ms
     idle_ms = ping_period_ms(gossip)
-    suspects = 0
+    suspects: dict[NodeId, Member] = {}
     new_suspects: list[Member] = []
     overdue: list[Member] = []
     for member in gossip.members.everyone:
@@ -45,12 +46,11 @@ def tick(gossip: Gossip, now_ms: int) -> None:
         if flags & MYSELF:
             continue
         if flags & PFAIL:
-            suspects += 1
+            suspects[member.id] = member
         if flags & NOADDR:
             # Another node answers where it was. Redis never fails such a member, and its replicas wait for ever.
             member.ping_sent_ms = member.ping_sent_ms or now_ms
             if not flags & HANDSHAKE and _unanswered(gossip, member, now_ms):
-                suspects += 1
                 new_suspects.append(member)
             continue
         link = member.link
@@ -71,11 +71,11 @@ def tick(gossip: Gossip, now_ms: int) -> None:
             if link is not None and len(link.pings) > 1 and now_ms - link.pings[0] > half_ms:
                 gossip.drop_link(link)  # Answers are missing: what is answered can not be told any more.
         elif now_ms - member.ping_sent_ms > half_ms and _unanswered(gossip, member, now_ms):
-            suspects += 1
             new_suspects.append(member)
+    suspects.update((member.id, member) for member in new_suspects)
     gossip.suspects = suspects
-    for member in new_suspects:
-        _spread_suspicion(gossip, member, now_ms)
+    if new_suspects:
+        _spread_suspicion(gossip, new_suspects, now_ms)
     for member in overdue:
         gossip.remove(member)
     if gossip.alleged or gossip.moves:
@@ -103,16 +103,17 @@ def ping_period_ms(gossip: Gossip) -> int:
     return min(max(timeout_ms // PING_SHARE, timeout_ms * len(gossip.members) // PING_MEMBERS), timeout_ms // 2)
 
 
-def _spread_suspicion(gossip: Gossip, suspect: Member, now_ms: int) -> None:
-    """Tell voters of it now, and the suspect's replicas, who want to know: a quorum comes together at once.
+def _spread_suspicion(gossip: Gossip, suspects: list[Member], now_ms: int) -> None:
+    """Tell voters of them now, and the suspects' replicas, who want to know: a quorum comes together at once.
 
-    With PING, whose answer is their word on it. In a large cluster to a few only: they tell others when they agree.
+    With PING, whose answer is their word on it. In a large cluster to a few only: they tell others when they agree. Who are
+    told are told once, however many have fallen silent together.
     """
     told = [one for one in gossip.members if one.votes and not one.flags & (_DOWN | MYSELF) and one.link is not None]
     while len(told) > SPREAD_MAX:
         del told[int(gossip.random.random() * len(told))]
-    told += [one for one in suspect.replicas if one is not gossip.myself]
-    for member in told:
+    replicas = [one for suspect in suspects for one in suspect.replicas if one is not gossip.myself]
+    for member in dict.fromkeys(told + replicas):
         if member.link is not None and member.link.opened:
             kind = MessageType.PONG if member.ping_sent_ms else MessageType.PING
             gossip.send_ping(member.link, kind, now_ms)
@@ -130,7 +131,7 @@ def _unanswered(gossip: Gossip, member: Member, now_ms: int) -> bool:
     if silent_ms <= timeout_ms or member.flags & _DOWN:
         return False
     member.flags |= PFAIL
-    gossip.suspects += 1
+    gossip.suspects[member.id] = member
     gossip.out.reassess = True
     gossip.out.log(Level.DEBUG, f"*** NODE {member.called} possibly failing")
     mark_failing_if_needed(gossip, member, now_ms)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from cluster.nodes_conf import format_nodes_conf
@@ -39,12 +37,12 @@ def test_others_are_told_the_time_of_day(ahead_ms: int) -> None:
 def test_what_others_tell_is_read_in_the_time_of_day(ahead_ms: int) -> None:
     world = running(ahead_ms)
     member = world.cluster.members[C]
-    entry = replace(gossip_entry(member, 0), pong_received_s=(world.now_ms + ahead_ms) // 1000, ping_sent_s=0)
+    entry = gossip_entry(member, 0)._replace(pong_received_s=(world.now_ms + ahead_ms) // 1000, ping_sent_s=0)
     member.pong_received_ms = NOW - T
     said = ping(HEADERS[B], kind=MessageType.PONG)
     world.say(B, Ping(said.type, said.header, (entry,), said.extensions))
     assert member.pong_received_ms == (world.now_ms + ahead_ms) // 1000 * 1000 - ahead_ms
-    later = replace(entry, pong_received_s=entry.pong_received_s + 60)
+    later = entry._replace(pong_received_s=entry.pong_received_s + 60)
     world.say(B, Ping(said.type, said.header, (later,), said.extensions))
     assert member.pong_received_ms <= world.now_ms, "of the future nothing is known"
 
