@@ -182,22 +182,3 @@ class Core:
                 message_flags=MessageFlag.EXTENSIONS | more,
             )
         return self._told
-        )
-        if state != self._told_for:
-            self._told_for = state
-            self._told = Header(
-                sender=myself.id,
-                port=address.port,
-                bus_port=address.bus_port,
-                flags=node_flags(myself.flags),
-                current_epoch=self.current_epoch,
-                config_epoch=head.config_epoch,
-                offset=self.offset,
-                slots=self.slotmap.bitmap(head.id),
-                primary=primary,
-                ip=self.settings.announce_ip,
-                secondary_port=address.secondary_port,
-                cluster_ok=self.ok,
-                message_flags=MessageFlag.EXTENSIONS | more,
-            )
-        return self._told
