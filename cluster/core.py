@@ -105,6 +105,13 @@ class Core:
             member.flags |= MIGRATE_TO  # A new primary in a cluster with replicas may be given one.
         self.out.changed()
 
+    @property
+    def shard(self) -> str:
+        """The name of the shard whose data this node has: it stays when the primary is another. Real nodes before 7.2 have
+        none: then the primary's id."""
+        head = self.shard_head(self.myself)
+        return head.shard_id or head.id
+
     def follow(self, primary: Member) -> None:
         """Tell the data's side to replicate this primary."""
         self.out.put(RoleChanged(primary.id, primary.address))
@@ -151,6 +158,8 @@ class Core:
         """
         if self.manual.paused:
             more |= MessageFlag.PAUSED
+        if self.comeback.since_ms is not None or (self.loading and self.myself.is_replica):
+            more |= MessageFlag.WAITS
         myself, slotmap = self.myself, self.slotmap
         head = self.shard_head(myself)
         address = myself.address

@@ -52,7 +52,8 @@ def consider(core: Core, now_ms: int) -> None:
         core.election = election = Election(primary.id)
     if core.settings.replica_no_failover and not asked:
         return
-    if not asked and not is_recent(core, now_ms):
+    wanted = asked or (core.comeback.loaded and core.comeback.asks_since_ms is not None)
+    if not wanted and not is_recent(core, now_ms):
         _tell(core, Obstacle.DATA_AGE, now_ms)
         return
     if election.due_ms is None:

@@ -83,16 +83,17 @@ class ManualFailover:
 class Comeback:
     """A primary has come back with less than its replicas have. Times are unix ms.
 
-    On the primary: since_ms is when it began to wait for one of them; succeeded when somebody has claimed its slots
-    meanwhile; over when it has waited long enough. On a replica: synced_with is whose stream its data is from;
-    less_since_ms when that primary was first seen to have less than this node; asks_since_ms when this node began to ask
-    for its place.
+    On the primary: since_ms is when it began to wait for one of them; succeeded when somebody has claimed its slots in the
+    meantime; over when it has waited long enough. On a replica: synced_with is whose stream its data is, as it saw itself;
+    loaded, that it comes from a file which says that it is this shard's; less_since_ms when that primary was first seen to
+    have less than this node; asks_since_ms when this node began to ask for its place.
     """
 
     since_ms: int | None = None
     succeeded: bool = False
     over: bool = False
     synced_with: NodeId | None = None
+    loaded: bool = False
     less_since_ms: int | None = None
     asks_since_ms: int | None = None
 

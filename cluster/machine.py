@@ -275,6 +275,11 @@ class Cluster(Core):
         manual_failover.paused(self, now_ms)
         return self._finish(now_ms)
 
+    def data_loaded(self, shard: str, offset: int) -> None:
+        """The data that is being loaded is this shard's stream up to there, as its file says."""
+        self.offset = offset
+        restarts.loaded(self, shard)
+
     def data_followed(self) -> None:
         """A replica has begun to follow its primary's stream: what that has is what this node has."""
         restarts.linked(self)
@@ -285,7 +290,7 @@ class Cluster(Core):
 
     def primary_has_less(self, now_ms: int) -> list[Effect]:
         """A history was refused: this replica asks for its primary's place."""
-        restarts.ask(self, now_ms)
+        restarts.refused(self, now_ms)
         return self._finish(now_ms)
 
     def defers_sync(self, offset: int) -> bool:

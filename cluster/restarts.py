@@ -3,15 +3,19 @@
 Redis's primary starts empty, serves after two seconds, and its replicas copy the emptiness. Here both ends object, each
 without the other, for either may be a real server:
 
-- The primary, when it has just been started, hears offsets greater than its own from its replicas. It stays not ok and
-  gives them no full sync. When no replica has taken over after a moment, it stops to answer pings, so that replicas that
-  know only Redis's rules see it fail. It still listens, votes and gives in to a successor.
+- The primary, when it has just been started, waits for its replicas' word, and when one has a greater offset, for that one
+  to take over. It stays not ok, gives them no full sync, and says that it waits (WAITS, which only we understand). When no
+  replica has taken over after a moment, it stops to answer pings, so that replicas that know only Redis's rules see it
+  fail. It still listens, votes and gives in to a successor.
 - The replica refuses a full sync from the very primary whose stream it has, when that is another history and shorter
   than its own, and asks for votes with the flag that needs no failed primary (as CLUSTER FAILOVER FORCE does). It also
   does so when its primary's pings tell of a smaller offset for a while during which the data link is down: a healthy
-  primary's offset never goes back.
+  primary's offset never goes back. It has seen that stream itself.
+- A replica that was restarted with its primary has only a file, which says of which shard and how far it is. It may be
+  old, so it never objects; but it asks for its primary's place when that says that it waits, with less than the file has.
+  While it loads it says so (WAITS again), and the primary goes on waiting.
 
-Neither lasts: after `longest_wait_ms` the primary serves what it has and the replica takes what there is, so that a
+None of this lasts: after `longest_wait_ms` the primary serves what it has and the replica takes what there is, so that a
 cluster in which nobody can win does not stay down for ever. Replicas that are told never to fail over
 (cluster-replica-no-failover) are not waited for, and do not object.
 """
@@ -20,8 +24,10 @@ from __future__ import annotations
 
 from cluster.core import Core
 from cluster.events import Level
-from gossip.members import NOFAILOVER, Member
-from gossip.messages import Header
+from gossip.members import FAIL, NOFAILOVER, PFAIL, Member
+from gossip.messages import Header, MessageFlag
+
+_DOWN = PFAIL | FAIL
 
 WAIT_TIMEOUTS = 4
 WAIT_EXTRA_MS = 5000
@@ -38,10 +44,20 @@ def longest_wait_ms(timeout_ms: int) -> int:
 # The primary ----------------------------------------------------------------------------------------------------------
 
 
+def _able(core: Core) -> list[Member]:
+    """Replicas of this node that may take over."""
+    return [one for one in core.myself.replicas if not one.flags & NOFAILOVER]
+
+
 def _ahead(core: Core) -> Member | None:
     """A replica of this node that has more data, as far as it has told since this node started, and may take over."""
-    able = [one for one in core.myself.replicas if not one.flags & NOFAILOVER]
-    return next((one for one in able if one.offset > core.offset), None)
+    ahead = [one for one in _able(core) if one.offset > core.offset]
+    return next((one for one in ahead if not one.flags & _DOWN), ahead[0] if ahead else None)
+
+
+def _loads(member: Member) -> bool:
+    """Whether this replica says that it is still busy with its file, and is there."""
+    return member.heard is not None and bool(member.heard.message_flags & MessageFlag.WAITS) and not member.flags & _DOWN
 
 
 def waits(core: Core, now_ms: int) -> bool:
@@ -55,7 +71,7 @@ def waits(core: Core, now_ms: int) -> bool:
     if ahead is None:
         if comeback.since_ms is not None:
             _go_on(core, now_ms)
-        return False
+        return core.comparable and any(not one.answered and not one.flags & _DOWN for one in _able(core))
     if comeback.since_ms is None:
         comeback.since_ms = now_ms
         core.out.log(
@@ -63,6 +79,8 @@ def waits(core: Core, now_ms: int) -> bool:
             f"Replica {ahead.called} has more data than this node (offset {ahead.offset} > {core.offset}): "
             "waiting for it to take over",
         )
+    elif _loads(ahead):
+        comeback.since_ms = now_ms
     waited_ms = now_ms - comeback.since_ms
     if waited_ms > longest_wait_ms(core.settings.node_timeout_ms):
         core.out.log(Level.WARNING, "No replica with more data has taken over: going on with less")
@@ -98,23 +116,38 @@ def defers_sync(core: Core, offset: int) -> bool:
 # The replica ----------------------------------------------------------------------------------------------------------
 
 
+def _may_ask(core: Core) -> bool:
+    """Whether this node has data with which it may still ask for its primary's place."""
+    return not core.settings.replica_no_failover and not core.comeback.over and core.offset > 0 and not core.loading
+
+
 def has_all_of(core: Core, primary: Member) -> bool:
     """Whether this node's data is that primary's stream, not given up, and could take its place."""
-    able = not core.settings.replica_no_failover and not core.comeback.over
-    return able and core.comeback.synced_with == primary.id and core.offset > 0
+    return _may_ask(core) and core.comeback.synced_with == primary.id
+
+
+def loaded(core: Core, shard: str) -> None:
+    """This node's data comes from a file, which says of which shard it is."""
+    core.comeback.loaded = core.myself.is_replica and shard == core.shard
 
 
 def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:
     """Any message of this node's primary: does it have less than it had?"""
     comeback = core.comeback
-    if sender is not core.myself.primary or core.data_link.connected or not has_all_of(core, sender):
+    if sender is not core.myself.primary or core.data_link.connected:
         return
-    if header.primary is not None or header.offset >= core.offset:
+    has_less = header.primary is None and header.offset < core.offset
+    if comeback.loaded and has_less and header.message_flags & MessageFlag.WAITS and _may_ask(core):
+        _ask(core, sender, now_ms)
+        return
+    if not has_all_of(core, sender):
+        return
+    if not has_less:
         comeback.less_since_ms = None
     elif comeback.less_since_ms is None:
         comeback.less_since_ms = now_ms
     elif now_ms - comeback.less_since_ms >= LESS_CONFIRMED_MS:
-        ask(core, now_ms)
+        _ask(core, sender, now_ms)
 
 
 def accepts_history(core: Core, offset: int) -> bool:
@@ -123,10 +156,17 @@ def accepts_history(core: Core, offset: int) -> bool:
     return primary is None or not has_all_of(core, primary) or offset >= core.offset
 
 
-def ask(core: Core, now_ms: int) -> None:
+def refused(core: Core, now_ms: int) -> None:
+    """This node has refused its primary's history: ask for its place."""
+    primary = core.myself.primary
+    if primary is not None and has_all_of(core, primary):
+        _ask(core, primary, now_ms)
+
+
+def _ask(core: Core, primary: Member, now_ms: int) -> None:
     """This node's primary has lost what this node still has: ask for its place."""
-    comeback, primary = core.comeback, core.myself.primary
-    if primary is None or comeback.asks_since_ms is not None or not has_all_of(core, primary):
+    comeback = core.comeback
+    if comeback.asks_since_ms is not None:
         return
     comeback.asks_since_ms = now_ms
     core.out.log(
@@ -152,5 +192,6 @@ def linked(core: Core) -> None:
     comeback, primary = core.comeback, core.myself.primary
     if primary is not None:
         comeback.synced_with = primary.id
+        comeback.loaded = False
         comeback.less_since_ms = comeback.asks_since_ms = None
         comeback.over = False

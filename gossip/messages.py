@@ -58,12 +58,13 @@ def node_flags(value: int) -> NodeFlag:
 
 
 class MessageFlag(IntFlag):
-    """The first of the header's three message-flag bytes."""
+    """The first of the header's three message-flag bytes. WAITS is ours alone, others go over it: `cluster/restarts.py`."""
 
     NONE = 0
     PAUSED = 1
     FORCE_VOTE = 2
     EXTENSIONS = 4
+    WAITS = 128
 
 
 class ExtensionType(IntEnum):

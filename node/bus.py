@@ -212,7 +212,7 @@ class Bus:
         node, cluster = self._node, self._cluster
         offset = node.replication.offset
         cluster.loading = bool(node.unusual & Unusual.LOADING)
-        cluster.comparable = offset > 0 or not len(node.databases[0])
+        cluster.comparable = node.replication.counted
         following = node.replication.following
         data_link = None if following is None else DataLink(following.connected, following.heard_ms)
         self.carry_out(cluster.set_offset(offset, steady_ms(), data_link))

@@ -106,14 +106,14 @@ class Server:
             )
         if config.unixsocket:
             await self._listen_unix(config.unixsocket, config.unixsocketperm)
-        if self.bus is not None:
-            await self.bus.start()
-        self.loop.call_later(CRON_S, self._cron)
         if config.replicaof is not None:
             self.node.replication.follow(*config.replicaof)
         remove_leftovers(Path(config.dir))
         self.node.saving.allowed = False
         Loading(self.node, self.node.saving.path, self._loaded).begin()
+        if self.bus is not None:  # What is said there depends on what the data is.
+            await self.bus.start()
+        self.loop.call_later(CRON_S, self._cron)
 
     def _loaded(self, error: LoadError | None) -> None:
         """The data is there, or can not be had: then the node ends, and nothing on disk is touched."""

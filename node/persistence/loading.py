@@ -17,6 +17,7 @@ from node.logs import NOTICE
 from node.persistence.errors import RdbError
 from node.persistence.rdb import RdbReader
 from node.persistence.records import Aux, Header, Key, Record, Resize, SelectDb, SlotImport, SlotInfo
+from node.persistence.saving import SHARD
 
 if TYPE_CHECKING:
     from node.state import Node
@@ -70,7 +71,7 @@ class Loading:
         node.mark(Unusual.LOADING, True)
         self._is_replica = node.replication.is_replica or (node.cluster is not None and node.cluster.myself.is_replica)
         log.log(NOTICE, "Loading RDB from %s, %d bytes", self._path, self.size)
-        node.io.call_later(0, self._turn)
+        self._turn(slice_ns=0)  # How far the data is has to be known before the cluster asks.
 
     def info(self, now_ms: int) -> dict[str, object]:
         """The fields of INFO persistence that there are only while loading."""
@@ -85,13 +86,13 @@ class Loading:
             "loading_eta_seconds": int(elapsed_s * (1 - share) / share) if share else 1,
         }
 
-    def _turn(self) -> None:
-        """Load for a few milliseconds."""
+    def _turn(self, slice_ns: int = _TURN_NS) -> None:
+        """Load one chunk, and more for a few milliseconds."""
         if self._file is None:
             return
         began_ns = time.perf_counter_ns()
         try:
-            while time.perf_counter_ns() - began_ns < _TURN_NS:
+            while True:
                 chunk = self._file.read(CHUNK_BYTES)
                 self.read += len(chunk)
                 if not chunk:
@@ -99,6 +100,8 @@ class Loading:
                     self._finish()
                     return
                 self._store(self._reader.feed(chunk))
+                if time.perf_counter_ns() - began_ns >= slice_ns:
+                    break
         except (RdbError, OSError, LoadError) as error:
             self._fail(error)
             return
@@ -135,9 +138,17 @@ class Loading:
         replid = self._place.get(b"repl-id", b"")
         offset = self._place.get(b"repl-offset", b"")
         database = self._place.get(b"repl-stream-db", b"0")
+        node = self._node
+        replication = node.replication
         if len(replid) == 40 and replid.isalnum() and offset.isdigit():
             number = int(database) if database.isdigit() else 0
-            self._node.replication.resume(replid.decode(), int(offset), number, as_replica=self._is_replica)
+            written = self._place.get(b"ctime", b"")
+            age_ms = max(0, node.now_ms - int(written) * 1000) if written.isdigit() else 0
+            replication.resume(replid.decode(), int(offset), number, age_ms, as_replica=self._is_replica)
+            if node.cluster is not None and SHARD in self._place:
+                node.cluster.data_loaded(self._place[SHARD].decode("latin-1"), int(offset))
+        elif offset.isdigit():
+            replication.offset = int(offset)
 
     def _finish(self) -> None:
         if self._reader.empty_keys:
@@ -145,6 +156,7 @@ class Loading:
         node = self._node
         node.note_field_deadlines()
         node.saving.loaded_keys, node.saving.loaded_expired = self.keys, self.expired
+        node.replication.counted = not self.keys or self._place.get(b"repl-offset", b"").isdigit()
         node.replication.flush()
         elapsed_s = (node.io.clock_ms() - self.began_ms) / 1000
         log.log(NOTICE, "Done loading RDB, keys loaded: %d, keys expired: %d.", self.keys, self.expired)

@@ -291,7 +291,7 @@ def standard_aux(
     server_version: str, now_s: int, used_memory: int, aof_base: bool, replication: tuple[int, str, int] | None = None
 ) -> list[tuple[bytes, bytes | int]]:
     """The aux fields of Redis 7.2, in its order. `replication` is (database in the stream, id, offset) of a full sync
-    or of a primary's file; None leaves the three out."""
+    or of a file; None leaves the three out."""
     fields: list[tuple[bytes, bytes | int]] = [
         (b"redis-ver", server_version.encode()),
         (b"redis-bits", 64),

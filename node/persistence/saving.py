@@ -2,7 +2,8 @@
 
 A save in the background is a walk over the data (`replication/snapshot.py`) that takes its turns between requests, and
 writes each key as it was when the save began. What the file says of the replication history (`repl-id`, `repl-offset`)
-is that moment's too, so that whoever starts from it goes on exactly there.
+is that moment's too, so that whoever starts from it goes on exactly there. A cluster's node adds of which shard that is
+(`SHARD`), for a replica that is restarted together with its primary (`cluster/restarts.py`); others pass over it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ BYTES_PER_SLICE = 24 * 1024
 _KEYS_AT_ONCE = 1 << 14
 _BYTES_AT_ONCE = 1 << 20
 _DISK_POLL_MS = 2
+SHARD = b"hashslot-shard"
 _RETRY_MS = 5000
 """After a save that failed, the save points wait so long before they try again."""
 
@@ -177,7 +179,12 @@ class Saving:
         node = self._node
         replication = node.replication
         replication.flush()
-        aux = standard_aux(replication.server_version, node.now_ms // 1000, 0, False, replication.place())
+        place = replication.place()
+        aux = standard_aux(replication.server_version, node.now_ms // 1000, 0, False, place)
+        if place is None and replication.offset and replication.counted:
+            aux.append((b"repl-offset", replication.offset))  # No history, but what comes after is counted on from there.
+        if node.cluster is not None and replication.offset:
+            aux.append((SHARD, node.cluster.shard.encode()))
         return SnapshotWalk(node.databases, self._options(), aux, free=node.io.free_later)
 
     def _options(self) -> SaveOptions:

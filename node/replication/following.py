@@ -79,11 +79,11 @@ class Following:
         self._last_io_ms = node.io.steady_ms()
         self._down_since_ms: int | None = None if not self._has_history else node.io.steady_ms()
 
-    def take_up(self, database: Database) -> None:
-        """Our data was loaded from a file, with the point of the primary's history that it is."""
+    def take_up(self, database: Database, age_ms: int) -> None:
+        """Our data was loaded from a file of that age, with the point of the primary's history that it is."""
         self.database = database
         self._has_history = True
-        self._down_since_ms = self._node.io.steady_ms()
+        self._down_since_ms = self._node.io.steady_ms() - age_ms
 
     # From the socket's owner --------------------------------------------------------------------------------------
 

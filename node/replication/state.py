@@ -60,9 +60,10 @@ class Replication:
         self._pending_bytes = 0
         self._selected = -1
         self._acks_wanted = False
-        self.loaded_offset: int | None = None
-        """The offset that our data had in the file it was loaded from; None when there was none, or no history in it."""
+        self.counted = True
+        """Whether the offset says how much data there is: not when it was loaded from a file that says nothing of it."""
         self._loaded_database = 0
+        self._loaded_age_ms = 0
         self._ticked_ms = node.io.steady_ms()
         self._pinged_ms = node.io.steady_ms()
         self.primary = PrimarySide(node, self)
@@ -199,21 +200,20 @@ class Replication:
             return None
         return self.stream_database, self.id, self.offset
 
-    def resume(self, replid: str, offset: int, database: int, *, as_replica: bool) -> None:
-        """Our data, loaded from a file, is this point of that history.
+    def resume(self, replid: str, offset: int, database: int, age_ms: int, *, as_replica: bool) -> None:
+        """Our data, loaded from a file that was written so long ago, is this point of that history.
 
         A replica takes it up there: it asks its primary for what comes next. A primary begins a history of its own that
         grew out of that one, as after a promotion: replicas that have exactly this much, or less, go on with us. One
         that has more does not: what it has and we lack would stay.
         """
-        self.loaded_offset = offset
         self.offset = offset
         self.backlog = Backlog(self._node.config.repl_backlog_size, offset)
         self._selected = -1
         if as_replica:
             self.id = replid
             self.second_id, self.second_offset = NO_ID, -1
-            self._loaded_database = database
+            self._loaded_database, self._loaded_age_ms = database, age_ms
         else:
             self.id = random_id(self._node.random)
             self.second_id, self.second_offset = replid, offset + 1
@@ -230,7 +230,7 @@ class Replication:
         if self.backlog is not None:
             databases = self._node.databases
             number = self._loaded_database
-            following.take_up(databases[number if number < len(databases) else 0])
+            following.take_up(databases[number if number < len(databases) else 0], self._loaded_age_ms)
         self._node.io.follow(following.host, following.port)
 
     def missed(self, replid: bytes, offset: int) -> bytes | None:
@@ -326,7 +326,7 @@ class Replication:
         self.flush()
         self.primary.abort_syncs()
         self.primary.disconnect_all()
-        self.id, self.offset = replid, offset
+        self.id, self.offset, self.counted = replid, offset, True
         self.primary.begins_anew()
         self.second_id, self.second_offset = NO_ID, -1
         self.backlog = Backlog(self._node.config.repl_backlog_size, offset)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.interop.test_replication import content, fill, follow
 from tests.servers import ServerProcess, start
@@ -210,6 +212,38 @@ def test_a_cluster_keeps_its_data(tmp_path: Path) -> None:
         replica.until_caught_up(primary)
         assert counts(primary) == (1, 1), replica.log_text()
         assert replica.client.dbsize() == 500
+    finally:
+        primary.stop()
+        replica.stop()
+
+
+def test_a_primary_that_restarts_empty_waits_for_its_replica_that_has_a_file(tmp_path: Path) -> None:
+    """Both are killed, only the replica has a data file: it takes its primary's place, and the primary its data."""
+    options: tuple[Any, ...] = ("--cluster-enabled", "yes", "--cluster-node-timeout", "5000")
+    primary, replica = start("hashslot", tmp_path, "--save", "", *options), start("hashslot", tmp_path, *SAVING, *options)
+    try:
+        primary.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        replica.client.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
+        myid = primary.client.execute_command("CLUSTER", "MYID")
+        replica.until(lambda: myid.decode() in str(replica.client.execute_command("CLUSTER", "NODES")), "met")
+        primary.until(lambda: primary.client.set("counter", 1), "ok")
+        replica.client.execute_command("CLUSTER", "REPLICATE", myid)
+        replica.until_in_sync()
+        for number in range(500):
+            primary.client.set(f"key:{number}", number)
+        replica.until_caught_up(primary)
+        assert replica.client.save()
+        for server in (primary, replica):
+            server.kill(signal.SIGKILL)
+        primary = again(primary, tmp_path, *options, "--save", "")
+        time.sleep(2.5)  # Longer than Redis's primary waits before it serves, and takes its replicas' data from them.
+        with pytest.raises(redis.exceptions.ClusterDownError):
+            primary.client.set("too", "early")
+        replica = again(replica, tmp_path, *options)
+        replica.until(lambda: replica.client.role()[0] == b"master" and replica.client.set("counter", 2), "the primary now")
+        primary.until_in_sync()
+        primary.until_caught_up(replica)
+        assert primary.client.dbsize() == replica.client.dbsize() == 501, primary.log_text()
     finally:
         primary.stop()
         replica.stop()

@@ -1,8 +1,9 @@
 """Simulated nodes: each runs a real `Cluster`, with a disk that keeps what was persisted and nothing else.
 
-Their data is a list of writes, gone with the process; a replica copies its primary's at every tick, as far as the network
-lets it. The length of the list is the replication offset. A host has clocks of its own: one on the wall, which may differ
-from the world's and is set at times, and one that only goes forwards, from what the wall showed when the process began.
+Their data is a list of writes, gone with the process unless it is durable; a replica copies its primary's at every tick, as
+far as the network lets it. The length of the list is the replication offset. A host has clocks of its own: one on the wall,
+which may differ from the world's and is set at times, and one that only goes forwards, from what the wall showed when the
+process began.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ TICK_MS = 100
 class SimNode:
     """One host. name: its name in tests; ip may change at a restart. saved: what is on its disk.
 
+    durable: its data survives the process, with the name of the shard whose it is; load_ms: how long it takes to load it.
     lag: how many writes a replica stays behind. plain: as Redis, it knows nothing of primaries that come back empty.
     unwilling: a replica that calls its data too old, of which it tells nobody.
     """
@@ -55,6 +57,10 @@ class SimNode:
         self.logs: list[str] = []
         self.highest = (0, 0)
         self.writes: list[int] = []
+        self.file_shard = ""
+        self.durable = False
+        self.load_ms = 0
+        self.loaded_ms = 0
         self.lag = 0
         self.plain = False
         self.unwilling = False
@@ -89,14 +95,25 @@ class SimNode:
             self.cluster = Cluster.from_saved(saved, self.settings, self.random, now_ms=now_ms)
             self.saved = saved
         self.running = True
-        self.writes = []
+        self.loaded_ms = now_ms
         self.link_heard_ms = None
+        if self.durable and self.writes:
+            self._load(now_ms)
+        else:
+            self.writes = []
         self.paused_writes = False
         self.life += 1
         self.world.clock.after(self.random.randrange(TICK_MS), self._ticking(self.life))
 
+    def _load(self, now_ms: int) -> None:
+        self.loaded_ms = now_ms + self.load_ms
+        self.cluster.loading = self.load_ms > 0
+        self.cluster.data_loaded(self.file_shard, len(self.writes))
+        self.link_heard_ms = now_ms
+
     def kill(self) -> None:
         """End at once: peers see their connections close."""
+        self.file_shard = self.cluster.shard
         self.running = False
         self.paused_events = None
         for connection, end in list(self.ends.values()):
@@ -167,6 +184,8 @@ class SimNode:
 
     def replicate(self) -> bool:
         """A replica copies what its primary has; whether the link is up."""
+        if self.cluster.loading:
+            return False
         node, ip = self.following
         primary = self.world.host_at(ip)
         if primary is None or primary.id != node or not primary.running or primary.paused_events is not None:
@@ -187,6 +206,7 @@ class SimNode:
 
     def _tell_data(self) -> None:
         """What the bus tells the machine ten times a second."""
+        self.cluster.loading = self.now_ms < self.loaded_ms
         self.cluster.gossip.wall_ahead_ms = self.wall_offset_ms - self.clock_offset_ms
         if self.plain:
             self.cluster.comeback.over = True

@@ -60,7 +60,7 @@ class Doom:
 
 
 class StormNode(SimNode):
-    """durable: its data survives a crash. rate: how many entries a replica applies a tick, None for all there are.
+    """rate: how many entries a replica applies a tick, None for all there are.
 
     disk: files beside nodes.conf, which nobody may ever read. offsets: how much it had at recent ticks.
     """
@@ -70,7 +70,6 @@ class StormNode(SimNode):
     def __init__(self, world: Storm, name: str, ip: str, settings: ClusterSettings) -> None:
         self.ready = False
         super().__init__(world, name, ip, settings)
-        self.durable = False
         self.rate: int | None = None
         self.doom: Doom | None = None
         self.disk: dict[str, bytes] = {}
@@ -103,10 +102,7 @@ class StormNode(SimNode):
         )
 
     def start(self, saved: SavedState | None = None) -> None:
-        kept = self.writes
         super().start(saved)
-        if self.durable:
-            self.writes = kept
         self.guard = self._new_guard()
         self.replica_of = None
         self.highest = (0, 0) if self.saved is None else self.highest

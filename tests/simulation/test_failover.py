@@ -371,6 +371,62 @@ def test_a_primary_that_comes_back_empty_wipes_nothing(away_ms: int, plain: str)
     assert primary.cluster.myself.is_replica
 
 
+@pytest.mark.parametrize(("primary_ms", "replica_ms", "load_ms"), [
+    (0, 0, 0), (0, 300, 0), (300, 0, 0), (0, 1900, 0), (1900, 0, 0), (0, 0, 600), (0, 1000, 20_000), (0, 0, 60_000),
+])  # fmt: skip
+@pytest.mark.parametrize("all_restart", [False, True])
+def test_an_empty_primary_that_restarts_with_its_replica_waits_for_the_replicas_file(
+    primary_ms: int, replica_ms: int, load_ms: int, all_restart: bool
+) -> None:
+    """In whatever order they come, and while the replica loads: what it knows is in its file."""
+    world, nodes = settled(2990 + primary_ms + replica_ms)
+    pairs = [(node, replicas_of(nodes, node)[0]) for node in (nodes[:3] if all_restart else nodes[:1])]
+    slots = [own_slot(primary) for primary, _ in pairs]
+    for primary, replica in pairs:
+        primary.kill()
+        replica.kill()
+        replica.durable, replica.load_ms = True, load_ms
+    world.run(100)
+    for primary, replica in pairs:
+        world.clock.after(primary_ms, primary.start)
+        world.clock.after(replica_ms, replica.start)
+    world.run(max(primary_ms, replica_ms))
+    for (primary, replica), slot in zip(pairs, slots, strict=True):
+        took_ms = world.run_until(lambda one=replica, slot=slot: one.cluster.served[slot] == 1, load_ms + 3 * T)  # type: ignore[misc]
+        assert replica.writes == [*WRITES] and not primary.cluster.served[slot]
+        print(f"served again after {took_ms} ms")
+    world.run_until(lambda: all(one.writes == [*WRITES] for one, _ in pairs) and world.agreed(), 3 * T)
+    assert all(primary.cluster.myself.is_replica for primary, _ in pairs)
+
+
+def test_a_replica_with_an_old_file_takes_nothing_from_a_primary_that_has_its_data() -> None:
+    """Its primary restarts beside it with all that it had, and is not asked for its place."""
+    world, nodes = settled(2991)
+    primary = nodes[0]
+    slot, replica = own_slot(primary), replicas_of(nodes, primary)[0]
+    replica.kill()
+    replica.durable = primary.durable = True
+    assert primary.write(slot, 77)
+    primary.kill()
+    for node in (primary, replica):
+        node.start()
+    world.run_until(lambda: primary.cluster.served[slot] == 1 and replica.writes == [*WRITES, 77], 3 * T)
+
+
+def test_a_file_of_another_shard_is_no_reason_to_ask() -> None:
+    world, nodes = settled(2992)
+    primary = nodes[0]
+    slot, replica = own_slot(primary), replicas_of(nodes, primary)[0]
+    for node in (primary, replica):
+        node.kill()
+    replica.durable, replica.file_shard = True, nodes[1].cluster.shard
+    replica.start()
+    primary.start()
+    assert not replica.cluster.comeback.loaded
+    world.run(1400)
+    assert not primary.cluster.served[slot] and replica.cluster.comeback.asks_since_ms is None
+
+
 def test_of_several_replicas_the_best_takes_the_place_of_an_empty_primary() -> None:
     world, _nodes, primary, behind, ahead, slot = lagging(2960)
     primary.kill()
