@@ -15,7 +15,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import psutil
@@ -25,6 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.clients.up import alive, until
+from tests.closing import Closing
 from tests.servers import ROOT, free_port, program
 
 pytestmark = pytest.mark.real
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.real
 READY = "Ready to accept connections"
 
 
-class Run:
+class Run(Closing):
     """One start of a server in a directory of its own."""
 
     def __init__(self, kind: str, folder: Path, *arguments: str, text: str | None = None) -> None:
@@ -72,12 +72,7 @@ class Run:
         self.process.send_signal(number)
         return self.status()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)

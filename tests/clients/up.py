@@ -17,14 +17,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.closing import Closing
 from tests.servers import ROOT
 
 COMMAND = [sys.executable, "-m", "node.cli", "up"]
@@ -75,7 +75,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-class Up:
+class Up(Closing):
     """One run of `hashslot up`. `node_pids`: the nodes that were running when it became ready."""
 
     def __init__(self, *options: str, nodes: int = 6, port: int = 0, wait: bool = True) -> None:
@@ -113,8 +113,9 @@ class Up:
         while READY not in self.text():
             status = self.process.poll()
             if status is not None or time.monotonic() > deadline:
+                text = self.text()
                 self.close()
-                raise AssertionError(f"hashslot up is not ready (status {status}):\n{self.text()}")
+                raise AssertionError(f"hashslot up is not ready (status {status}):\n{text}")
             time.sleep(0.01)
         self.node_pids = self.children()
 
@@ -162,12 +163,4 @@ class Up:
             if alive(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
         self._output.unlink(missing_ok=True)

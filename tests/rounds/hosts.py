@@ -15,8 +15,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import IO, Self
+
+from tests.closing import Closing
 
 _CLONE_NEWNET = 0x40000000
 _TOGETHER, _APART = "together", "apart"
@@ -44,7 +45,7 @@ def _enter(fd: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-class Hosts:
+class Hosts(Closing):
     """count: how many. Their addresses are 10.77.0.1 and so on, in namespaces that nobody else uses."""
 
     def __init__(self, count: int) -> None:
@@ -75,7 +76,7 @@ class Hosts:
                 _ip("-n", self.name(host), "addr", "add", f"{self.ip(host)}/24", "dev", "eth0")
                 _ip("-n", self.name(host), "link", "set", "eth0", "up")
         except BaseException:
-            self._remove()
+            self.close()
             raise
         return self
 
@@ -84,12 +85,8 @@ class Hosts:
         self._made.append(namespace)
         _ip("-n", namespace, "link", "set", "lo", "up")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
-
-    def _remove(self) -> None:
+    def close(self) -> None:
+        """Remove them."""
         for namespace in self._made:
             with contextlib.suppress(OSError):
                 _ip("netns", "del", namespace)

@@ -6,8 +6,7 @@ import random
 import signal
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -18,6 +17,7 @@ from cluster.slots import key_slot
 from cluster.topology import plan, saved_state
 from gossip.ids import Address
 from tests.clients.up import until
+from tests.closing import Closing
 from tests.rounds.hosts import Hosts
 from tests.servers import ROOT, program
 
@@ -33,7 +33,7 @@ def tag_of(shard: int) -> bytes:
     return next(tag for tag in (b"%d" % number for number in range(1000)) if key_slot(tag) * PRIMARIES // 16384 == shard)
 
 
-class Nodes:
+class Nodes(Closing):
     """shard n: the nodes n and n + 3. timeout_ms: cluster-node-timeout. kind: of server, "hashslot" or a real one."""
 
     def __init__(self, hosts: Hosts, folder: Path, timeout_ms: int, kind: str = "hashslot") -> None:
@@ -110,14 +110,6 @@ class Nodes:
         """The ends of all logs."""
         texts = [(self._folder / str(node) / "log").read_text(errors="replace") for node in range(NODES)]
         return "\n".join(f"--- node {node}\n" + "\n".join(text.splitlines()[-15:]) for node, text in enumerate(texts))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End all nodes."""
