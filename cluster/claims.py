@@ -87,6 +87,9 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int, begun: int
     lost = won & slotmap.bits(myself.id)
     from_own_head = (won & slotmap.bits(own_head.id)).bit_count()
     core.assign(won, claimant)
+    if core.myself.shard_id == claimant.shard_id:
+        for slot in [slot for slot in slotmap.importing if won >> slot & 1]:
+            slotmap.close(slot)  # The primary whose replica this node was has been given the slot after all.
     may_follow = core.settings.allow_replica_migration or claimed.bit_count() == from_own_head
     if from_own_head and not own_head.slot_count and may_follow:
         _follow_winner(core, claimant)
@@ -106,13 +109,13 @@ def take_over(core: Core, claimant: Member, epoch: int, claimed: int, begun: int
 
 def _importing_from_others(core: Core, claimant: Member) -> int:
     """Slots that come to this node are SETSLOT's to give, whatever is claimed; except by a successor of the node from
-    which they come, and on a replica, where they are its primary's."""
+    which they come, on a replica, where they are its primary's, and by the primary whose replica this node was."""
     if core.myself.is_replica:
         return 0
     return bits_of(
         slot
         for slot, source in core.slotmap.importing.items()
-        if claimant.shard_id is None or core.members[source].shard_id != claimant.shard_id
+        if claimant.shard_id is None or claimant.shard_id not in (core.members[source].shard_id, core.myself.shard_id)
     )
 
 

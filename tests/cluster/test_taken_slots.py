@@ -223,5 +223,3 @@ def test_no_two_members_and_no_election_take_the_same_epoch(known: int) -> None:
 def test_a_lone_node_counts_as_redis_does() -> None:
     cluster = Cluster(SETTINGS, Random(1), now_ms=NOW)
     assert cluster.operations.bump_epoch(NOW)[:2] == (True, 1)
-
-

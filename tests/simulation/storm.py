@@ -262,7 +262,9 @@ class Storm(World):
         """Whose a slot is that a node is importing it learns from SETSLOT alone; until then it may be wrong."""
         opened = bits_of(slot for host in self.hosts for slot in host.cluster.slotmap.importing)
         views = {
-            tuple(sorted((node, host.cluster.slotmap.bits(node) & ~opened) for node in host.cluster.slotmap.owners()))
+            tuple(sorted(
+                (node, left) for node in host.cluster.slotmap.owners() if (left := host.cluster.slotmap.bits(node) & ~opened)
+            ))
             for host in self.hosts
         }
         return len(views) == 1 and all(host.cluster.ok for host in self.hosts)
