@@ -37,6 +37,7 @@ class Sums:
     crashes: int = 0
     torn: int = 0
     moves: int = 0
+    migrated: int = 0
     forgeries: int = 0
     slowest_heal_ms: int = 0
     failures: list[Outcome] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Sums:
         self.crashes += counts.crashes
         self.torn += counts.torn
         self.moves += counts.moves
+        self.migrated += counts.migrated
         self.forgeries += counts.forgeries
         self.slowest_heal_ms = max(self.slowest_heal_ms, counts.healed_ms)
         if outcome.error:
@@ -65,7 +67,7 @@ def _table(sums: dict[str, Sums]) -> Table:
     table = Table(title="Storms")
     heads = (
         "faults", "storms", "failed", "simulated", "acked", "lost", "late", "crashes", "torn", "promoted", "compared",
-        "votes", "moved", "forged", "slowest heal",
+        "votes", "moved", "migrated", "forged", "slowest heal",
     )
     for head in heads:
         table.add_column(head, justify="left" if head == "faults" else "right")
@@ -73,7 +75,7 @@ def _table(sums: dict[str, Sums]) -> Table:
         table.add_row(
             name, str(one.storms), str(one.failed), f"{one.simulated_ms / 60_000:.1f} min", str(one.acknowledged),
             str(one.lost), str(one.late), str(one.crashes), str(one.torn), str(one.promotions), str(one.rivals),
-            str(one.votes), str(one.moves), str(one.forgeries), f"{one.slowest_heal_ms / 1000:.1f} s",
+            str(one.votes), str(one.moves), str(one.migrated), str(one.forgeries), f"{one.slowest_heal_ms / 1000:.1f} s",
         )
     return table
 

@@ -124,7 +124,7 @@ class Mover:
     def feed(self, slot: int, keys: Any) -> None:
         """A client has written this."""
         for name, wire in self._streaming.items():
-            if any(job.name == name and slot in job.slots for job in self.jobs):
+            if any(job.name == name and job.bits >> slot & 1 for job in self.jobs):
                 wire.send(self, lambda to, name=name: to.apply(name, slot, keys))  # type: ignore[misc]
 
     def apply(self, name: str, slot: int, keys: Any) -> None:
@@ -136,7 +136,7 @@ class Mover:
 
     def busy(self, slot: int) -> bool:
         """Whether the slot is on the move."""
-        return any(job.stage not in ENDED and slot in job.slots for job in self.jobs)
+        return any(job.stage not in ENDED and job.bits >> slot & 1 for job in self.jobs)
 
     def begin(self, to: Mover, ranges: Sequence[SlotRange], name: str) -> Export:
         """CLUSTER MIGRATESLOTS."""
@@ -152,8 +152,9 @@ class Mover:
         """CLUSTER SYNCSLOTS ESTABLISH."""
         job = self.import_kind(name, source, self.node.id, ranges, self.world.now_ms, timeout_ms=60_000)
         cluster = self.node.cluster
-        owns = all(cluster.slotmap.owner_of(slot) == source for slot in job.slots)
-        if not owns or not cluster.myself.is_primary or any(self.busy(slot) for slot in job.slots):
+        owns = not job.bits & ~cluster.slotmap.bits(source)
+        opened = cluster.slotmap.importing or cluster.slotmap.migrating
+        if not owns or opened or not cluster.myself.is_primary or any(self.busy(slot) for slot in job.slots):
             wire.closed = True
             return
         self.drop(job.slots)
@@ -192,8 +193,9 @@ class Mover:
         for job in self.jobs[:]:
             if job.stage in ENDED:
                 continue
-            owners = {cluster.slotmap.owner_of(slot) for slot in job.slots}
-            owner = owners.pop() if len(owners) == 1 else None
+            owner = cluster.slotmap.owner_of(job.slots[0])
+            if owner is not None and job.bits & ~cluster.slotmap.bits(owner):
+                owner = None
             other = cluster.members.get(job.target if isinstance(job, Export) else job.source)
             failed, since_ms = other is None or other.failed, self._polled_ms.get(job.name)
             self.step(job, migration.Owners(

@@ -26,14 +26,18 @@ from gossip.detector import quorum
 from gossip.ids import NodeId
 from gossip.members import HANDSHAKE, NOFAILOVER
 from gossip.messages import NodeFlag
+from tests.simulation.moving import Mover
 from tests.simulation.nodes import SimNode
-from tests.simulation.storm_nodes import SLOTS, StormNode, contents, new_random, slot_of
+from tests.simulation.storm_moves import SLOTS
+from tests.simulation.storm_nodes import StormNode, contents, new_random, slot_of
 from tests.simulation.world import BUS_PORT, PORT, World
 
 FORGED_EPOCH = 10_000_000
 WRITE_EVERY_MS = 25
 AGREED_WITHIN_MS = 30_000
 """After healing. The longest of all waits is that of a primary that has come back empty, 4 timeouts and 5 s."""
+MOVED_WITHIN_MS = 90_000
+"""Who has lost its other end without a word waits for it for a minute."""
 CALM_MS = 3000
 
 
@@ -52,6 +56,8 @@ class Counts:
     crashes: int = 0
     torn: int = 0
     moves: int = 0
+    migrated: int = 0
+    """How often slots were taken over as a whole."""
     forgeries: int = 0
     healed_ms: int = 0
     faults: dict[str, int] = field(default_factory=dict)
@@ -66,6 +72,7 @@ class Storm(World):
         self.lenient = lenient
         self.counts = Counts()
         self.hosts: list[StormNode] = []
+        self.movers: dict[str, Mover] = {}
         self.troubles: dict[str, int] = {}
         self.calm_since_ms: dict[str, int] = {}
         self.pending: list[Callable[[], None]] = []
@@ -192,11 +199,14 @@ class Storm(World):
         cluster = node.cluster
         if node.lost_slots:
             node.drop_slots()
+        if node.mover.jobs:
+            node.mover.look()
         assert cluster.current_epoch < FORGED_EPOCH, f"{node.name} believes a stranger's epoch, {self}"
         myself = cluster.myself
         former, node.replica_of = node.replica_of, None if myself.primary is None else myself.primary.id
         if former is not None and myself.is_primary and myself.slot_count:
             self._check_promotion(node, former)
+            node.mover.drop_foreign()
 
     def _check_promotion(self, winner: StormNode, former: NodeId) -> None:
         self.counts.promotions += 1
@@ -251,6 +261,7 @@ class Storm(World):
             self._replace_members()
         self.run_until(self._agreed_but_for_open_slots, AGREED_WITHIN_MS, "agreement after healing")
         self.counts.healed_ms = self.now_ms - healed_ms
+        self.run_until(lambda: not any(host.mover.moves for host in self.hosts), MOVED_WITHIN_MS, "the end of all moves")
         self._close_slots()
         self.run_until(lambda: self.agreed(self.hosts), AGREED_WITHIN_MS, "agreement after repair")
         self.over = True

@@ -21,7 +21,8 @@ from gossip.messages import (
 )
 from tests.simulation.network import Faults
 from tests.simulation.storm import FORGED_EPOCH, Storm
-from tests.simulation.storm_nodes import SLOTS, Doom, StormNode, contents
+from tests.simulation.storm_moves import SLOTS, move
+from tests.simulation.storm_nodes import Doom, StormNode, contents
 
 Fault = Callable[[Storm, Random], None]
 WHILE_MS = (100, 400, 900, 1500, 2200, 3000, 5000, 9000, 15_000)
@@ -264,6 +265,8 @@ def reshard(storm: Storm, random: Random) -> None:
     def order(host: StormNode, what: Callable[[], None]) -> bool:
         if not host.running or host.paused_events is not None or not host.cluster.myself.is_primary:
             return False
+        if host.mover.busy(slot):
+            return False
         life = host.life
         try:
             what()
@@ -305,7 +308,8 @@ def reshard(storm: Storm, random: Random) -> None:
 KINDS: dict[str, Fault] = {
     one.__name__: one
     for one in (
-        crash, durable, torn, blank, pause, clock, slow, cut, oneway, clog, noise, stranger, failover, reshard, lossy
+        crash, durable, torn, blank, pause, clock, slow, cut, oneway, clog, noise, stranger, failover, reshard, move,
+        lossy,
     )
 }
 UNFAIR = frozenset(("lossy",))

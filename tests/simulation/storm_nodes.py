@@ -19,15 +19,12 @@ from cluster.nodes_conf import format_nodes_conf
 from cluster.settings import ClusterSettings
 from cluster.state import SavedState
 from gossip.ids import NodeId
-from gossip.messages import SLOT_COUNT
 from node.gate import Guard, Verdict
 from tests.simulation.nodes import SimNode
+from tests.simulation.storm_moves import SLOTS, StormMover
 
 if TYPE_CHECKING:
     from tests.simulation.storm import Storm
-
-SLOTS = tuple(range(500, SLOT_COUNT, 1024))
-"""To which clients write."""
 
 
 def slot_of(value: int) -> int:
@@ -78,6 +75,7 @@ class StormNode(SimNode):
         self.offsets: deque[tuple[int, int]] = deque()
         self.replica_of: NodeId | None = None
         self.born_ms = 0
+        self.mover = StormMover(world, self, world.movers)
         self.guard = self._new_guard()
         self.ready = True
 
@@ -107,6 +105,8 @@ class StormNode(SimNode):
         self.replica_of = None
         self.highest = (0, 0) if self.saved is None else self.highest
         self.born_ms = self.world.now_ms
+        self.mover.resume()
+        self.mover.drop_foreign()
 
     def kill(self, *, silent: bool = False) -> None:
         """silent: as when the power fails; nobody is told that connections are gone."""
@@ -114,6 +114,7 @@ class StormNode(SimNode):
         self.queued, self.held = [], []
         self.offsets.clear()
         self.world.forget_unsent(self)
+        self.mover.end()
         if silent:
             for _, end in self.ends.values():
                 end.open = False
@@ -144,7 +145,7 @@ class StormNode(SimNode):
     def carry_out(self, effects: Sequence[events.Effect], cause: events.Event | None = None) -> None:
         life = self.life
         for effect in effects:
-            if self.doom is not None and self._is_the_end(effect, self.doom):
+            if self.doom is not None and self.is_the_end(effect, self.doom):
                 return
             self._carry_out(effect)
             if not self.running or self.life != life:
@@ -152,14 +153,15 @@ class StormNode(SimNode):
         self.world.check(self)
         self.guard.refresh()
 
-    def _is_the_end(self, effect: events.Effect, doom: Doom) -> bool:
+    def is_the_end(self, effect: object, doom: Doom) -> bool:
+        """Whether the host dies in place of carrying out this effect (or, if it is the file's, in the middle of that)."""
         doom.effects -= 1
         is_write = isinstance(effect, events.Persist)
         if doom.effects > 0 or (doom.in_write and not is_write):
             return False
         random = self.world.random
         if is_write and random.random() < 0.5:
-            self._carry_out(effect)  # The new file has its name, and nothing else has happened.
+            self._carry_out(events.Persist())  # The new file has its name, and nothing else has happened.
         elif is_write:
             text = format_nodes_conf(self.cluster.saved_state())
             self.disk[f"nodes.conf.{len(self.disk)}.tmp"] = text[: random.randrange(len(text))]
@@ -187,8 +189,10 @@ class StormNode(SimNode):
         if now_ns >= guard.until_ns and guard.ask(self, done=False) is Verdict.WAIT:
             self.held.append(value)
             return True
-        if not self.running or not self.write(slot_of(value), value):
+        slot = slot_of(value)
+        if not self.running or self.mover.held[slot] or not self.write(slot, value):
             return False
+        self.mover.feed(slot, [value])
         self.world.acknowledged(self, value)
         return True
 
@@ -223,12 +227,18 @@ class StormNode(SimNode):
         lost, self.lost_slots = self.lost_slots, set()
         self.writes = self.writes + [drop_mark(slot) for slot in SLOTS if slot in lost]
 
+    def values(self, slot: int) -> list[int]:
+        """What clients have written there, and is not dropped."""
+        return sorted(contents(self.writes)[slot])
+
     def _tell_data(self) -> None:
         now_ms = self.world.now_ms
         self.offsets.append((now_ms, len(self.writes)))
         while now_ms - self.offsets[0][0] > 2 * self.world.timeout_ms:
             self.offsets.popleft()
         super()._tell_data()
+        if self.running and self.mover.jobs:
+            self.mover.tick()
 
     def had_ms_ago(self, ago_ms: int) -> int:
         """How much it had then, and has not dropped since; 0 when that is not known."""

@@ -8,12 +8,14 @@ who has every write that was acknowledged, and every job is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from cluster import migration
-from cluster.migration import Export, Import, Stage
+from cluster.machine import Cluster
+from cluster.migration import Do, Export, Import, Stage
 from gossip.ids import random_id
 from tests.simulation.moving import Mover
 from tests.simulation.nodes import SimNode
@@ -78,6 +80,7 @@ class MovingWorld(World):
         self.movers: dict[str, DictMover] = {}
         self.steps = 0
         self.at_step: tuple[int, Callable[[DictMover], None]] | None = None
+        self.on_effect: tuple[Do, Callable[[DictMover], None]] | None = None
         self.acknowledged: dict[tuple[int, str], int] = {}
         self.written = 0
         nodes = self.planned(3, 0)
@@ -116,6 +119,9 @@ class MovingWorld(World):
         if isinstance(effect, migration.Log):
             return
         self.steps += 1
+        if self.on_effect is not None and effect is self.on_effect[0]:
+            strike, self.on_effect = self.on_effect[1], None
+            self.clock.after(0, lambda: strike(mover))
         if self.at_step is not None and self.steps == self.at_step[0]:
             self.at_step[1](mover)
 
@@ -222,6 +228,35 @@ def test_again_and_again_until_it_has_moved(seed: int) -> None:
         disturb(world, random, random.choice(["kill", "stop", "cut", "isolate"]), random.choice(movers))
         world.run(random.randrange(500, 9000))
     world.settle()
+
+
+def killed_behind_its_permission(seed: int) -> None:
+    """The source dies right behind its permission, the target is cut off as it takes over; the source comes back first."""
+    world = MovingWorld(seed)
+
+    def strike(mover: DictMover) -> None:
+        world.network.partition([world.target.node.name], [
+            node.name for node in world.nodes if node is not world.target.node
+        ])
+        world.source.kill()
+        world.clock.after(500, world.source.restart)
+
+    world.on_effect = (Do.TAKE, strike)
+    world.move(world.source, world.target)
+    world.run(12_000)
+    world.settle()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_source_remembers_what_it_has_granted(seed: int) -> None:
+    killed_behind_its_permission(seed)
+
+
+def test_the_simulation_sees_a_source_that_forgets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved_state = Cluster.saved_state
+    monkeypatch.setattr(Cluster, "saved_state", lambda cluster: replace(saved_state(cluster), grants=()))
+    with pytest.raises(AssertionError, match="acknowledged writes are not at"):
+        killed_behind_its_permission(0)
 
 
 # A broken rule must be caught ----------------------------------------------------------------------------------------
