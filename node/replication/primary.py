@@ -1,8 +1,8 @@
 """The primary's side: who replicates us, who needs which bytes, who is late.
 
-A replica asks with PSYNC and is answered in the next loop turn, so that those who ask at the same moment share one
-walk. Redis waits `repl-diskless-sync-delay` seconds for more of them, since a fork is dear; a walk is not, so nobody
-waits here: who comes while one is under way gets the next.
+A replica asks with PSYNC and is answered in the next loop turn, so that those who ask at the same moment share one walk,
+and who comes while one is under way gets the next. Redis waits five seconds for more of them unless told otherwise, since a
+fork is dear; a walk is not, so here `repl-diskless-sync-delay` is 0 as long as nobody sets it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hashslot")
 
 _CONGESTED_RETRY_MS = 1
+_LOOK_AGAIN_MS = 1000
 _LINGER_MS = 1000
 """How long one who asked for the payload only may take to close the connection; output sizes are fresh by then."""
 
@@ -198,7 +199,7 @@ class PrimarySide:
         walking = bool(self._syncs)
         full = [peer for peer in waiting if not self._continue(peer) and not walking]
         full = [peer for peer in full if peer.client.id in self.peers and peer.phase is Phase.WAITING]
-        if full:
+        if full and not self._waits_for_more(full):
             with_keys = [peer for peer in full if not peer.announced.without_keys]
             alike: dict[tuple[Needs, bool], list[Peer]] = {}  # Who knows more must not lose it for one who does not.
             for peer in with_keys:
@@ -206,6 +207,18 @@ class PrimarySide:
             for members in alike.values():
                 self._begin(members, keys=True)
             self._begin([peer for peer in full if peer.announced.without_keys], keys=False)
+
+    def _waits_for_more(self, asking: list[Peer]) -> bool:
+        """Whether others may still come to share the walk (repl-diskless-sync-delay). Then this is looked at again."""
+        config = self._node.config
+        enough = config.repl_diskless_sync_max_replicas
+        if not config.repl_diskless_sync or (enough and len(asking) >= enough):
+            return False
+        waited_ms = self._node.io.steady_ms() - min(peer.progress_ms for peer in asking)
+        left_ms = config.repl_diskless_sync_delay * 1000 - waited_ms
+        if left_ms > 0:
+            self._node.io.call_later(min(left_ms, _LOOK_AGAIN_MS), self._serve_soon)
+        return left_ms > 0
 
     def _continue(self, peer: Peer) -> bool:
         """Partial resync, where it is possible: the rest of the stream from the backlog. Decided once per PSYNC."""

@@ -14,7 +14,7 @@ from tests.config.conftest import Client
 TOUCHES_PROCESS = {"port", "bind", "tls-port", "oom-score-adj", "requirepass", "watchdog-period", "appendonly", "dir"}
 
 #: Defaults that differ from 7.0's on purpose (or because the fixture sets them).
-OTHER_DEFAULTS = {"bind", "port", "dir", "save", "enable-protected-configs"}
+OTHER_DEFAULTS = {"bind", "port", "dir", "save", "enable-protected-configs", "repl-diskless-sync-delay"}
 
 COMMON = [
     "",

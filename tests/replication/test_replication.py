@@ -241,8 +241,10 @@ def write(world: World, primary: Member, name: str, key: int, value: int) -> Non
             world.advance(value)
 
 
-def test_replicas_that_ask_together_share_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
-    walks = []
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many replicas each full sync was begun, as they come."""
+    walks: list[int] = []
     began = fullsync.FullSync.__init__
 
     def counted(self: fullsync.FullSync, walk: object, members: list[object], *rest: object, **more: object) -> None:
@@ -250,6 +252,10 @@ def test_replicas_that_ask_together_share_one_walk(monkeypatch: pytest.MonkeyPat
         began(self, walk, members, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fullsync.FullSync, "__init__", counted)
+    return walks
+
+
+def test_replicas_that_ask_together_share_one_walk(walks: list[int]) -> None:
     world = World()
     primary, replica = pair(world)
     others = [world.node(7002), world.node(7003)]
@@ -259,6 +265,31 @@ def test_replicas_that_ask_together_share_one_walk(monkeypatch: pytest.MonkeyPat
     assert primary.info("connected_slaves") == 3
     assert sum(walks) == 3 and len(walks) < 3
     assert all(one.content() == primary.content() for one in others)
+
+
+@pytest.mark.parametrize(("diskless", "enough", "walked", "waits"), [
+    ("yes", "0", [3], True), ("yes", "3", [3], False), ("yes", "2", [2, 1], True), ("no", "0", [1, 1, 1], False),
+])  # fmt: skip
+def test_the_first_waits_for_others_as_long_as_it_is_told(
+    walks: list[int], diskless: str, enough: str, walked: list[int], waits: bool
+) -> None:
+    world = World()
+    primary, replica = pair(world, repl_diskless_sync=diskless, repl_diskless_sync_delay="5",
+                            repl_diskless_sync_max_replicas=enough)
+    began_ms = world.now_ms
+    for one in (replica, world.node(7002), world.node(7003)):
+        follow(one, 7000)
+        world.advance(1200)
+    assert primary.info("connected_slaves") == 3
+    assert ("wait_bgsave" in str(primary.info("slave2"))) is waits
+    world.settle()
+    assert walks == walked
+    assert (world.now_ms - began_ms > 5000) is waits
+    for wire in list(world.wires):
+        wire.cut()
+    cut_ms = world.now_ms
+    world.settle()
+    assert world.now_ms - cut_ms < 1000, "who needs no full sync waits for nobody"
 
 
 def test_a_replica_of_a_replica() -> None:
