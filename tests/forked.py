@@ -1,12 +1,14 @@
-"""Nodes of ours as processes, forked from one that has imported the program: a start then costs a tenth.
+"""The program as processes that are forked from one that has imported it: a start then costs a tenth.
 
 Two such parents take turns, so that sets are not walked in the same order in all nodes of a test, as with processes of their
-own. What `hashslot node` itself does when it starts is tested with the command (`tests/clients/test_node_process.py`). I/O.
+own. What the commands do when a shell starts them is tested with the commands: `tests/clients/test_node_process.py`, and
+`Up(interpreter=True)`. I/O.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ _POLL_S = 0.002
 
 
 class _Parent:
-    """A process that forks nodes when it is told to. It ends, and its nodes with it, when its input ends."""
+    """A process that forks when it is told to. It ends, and its children with it, when its input ends."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "tests.forked"]
@@ -42,12 +44,12 @@ class _Parent:
         self._process.communicate()
 
 
-class ForkedNode:
-    """A node that runs or has ended: what tests need of `subprocess.Popen`."""
+class Forked:
+    """A process that runs or has ended: what tests need of `subprocess.Popen`."""
 
-    def __init__(self, parent: _Parent, arguments: Sequence[str], log: Path) -> None:
+    def __init__(self, parent: _Parent, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
         self._parent = parent
-        self.pid: int = parent.ask(arguments=list(arguments), log=str(log))
+        self.pid: int = parent.ask(command=list(command), output=str(output), environment=dict(environment))
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -61,7 +63,7 @@ class ForkedNode:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (status := self.poll()) is None:
             if deadline is not None and time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired(f"node {self.pid}", timeout or 0)
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0)
             time.sleep(_POLL_S)
         return status
 
@@ -84,13 +86,16 @@ _turns = itertools.cycle(range(2))
 _starting = threading.Lock()
 
 
-def fork_node(arguments: Sequence[str], log: Path) -> ForkedNode:
-    """Start `hashslot node` with these arguments, what it prints going to a file."""
+def fork(command: Sequence[str], output: Path, **environment: str) -> Forked:
+    """Start `hashslot` with this command line, `["node", "--port", "7000"]`, as the leader of a process group.
+
+    output: the file that takes what it prints. environment: variables that it has besides those of the tests.
+    """
     with _starting:
         if not _parents:
             _parents.extend((_Parent(), _Parent()))
         parent = _parents[next(_turns)]
-    return ForkedNode(parent, arguments, log)
+    return Forked(parent, command, output, environment)
 
 
 # In the parent --------------------------------------------------------------------------------------------------------
@@ -110,24 +115,29 @@ def _serve() -> None:
             answer = os.waitstatus_to_exitcode(status) if pid else None
         elif answer := os.fork():
             running.add(answer)
+            with contextlib.suppress(OSError):  # the child has done so, or ended
+                os.setpgid(answer, answer)
         else:
-            _become(request["arguments"], request["log"], node.cli.main)
+            _become(request["command"], request["output"], request["environment"], node.cli.main)
         print(json.dumps(answer), flush=True)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
 
 
-def _become(arguments: list[str], log: str, main: Any) -> None:
+def _become(command: list[str], output_path: str, environment: dict[str, str], main: Any) -> None:
     """Be the command from here on. Does not return."""
     status = 1
     try:
-        nowhere, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.setpgid(0, 0)
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        output = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for source, stream in ((nowhere, 0), (output, 1), (output, 2)):
             os.dup2(source, stream)
         os.close(nowhere)
         os.close(output)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.argv = ["hashslot", "node", *arguments]
+        os.environ.update(environment)
+        sys.argv = ["hashslot", *command]
         main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -26,7 +26,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.forked import ForkedNode, fork_node
+from tests.forked import Forked, fork
 
 ROOT = Path(__file__).parent.parent
 OURS = [sys.executable, "-m", "node.cli", "node"]
@@ -85,9 +85,9 @@ class ServerProcess:
         self.directory = directory
         self.password = password or None
         self.log_path = directory / f"{kind}-{port}.log"
-        self.process: subprocess.Popen[bytes] | ForkedNode
+        self.process: subprocess.Popen[bytes] | Forked
         if kind == "hashslot":
-            self.process = fork_node(options, self.log_path)
+            self.process = fork(["node", *options], self.log_path)
         else:
             with self.log_path.open("wb") as log:
                 command = [*program(kind), *options]

@@ -42,7 +42,7 @@ def in_sync(client: Any) -> bool:
 
 
 def test_table_and_hints_then_ctrl_c(folder: Path) -> None:
-    with Up() as cluster:
+    with Up(interpreter=True) as cluster:
         shown = cluster.text()
         rows = re.findall(r"127\.0\.0\.1:(\d+) +\W+ (primary|replica) +\W +([0-9-]*) *\W", shown)
         assert [int(port) for port, _, _ in rows] == cluster.ports, shown

@@ -39,7 +39,7 @@ def measure() -> tuple[float, float, int, int]:
     """Of one launch: seconds until usable, seconds until it says so, KiB of the six nodes, KiB with the launcher."""
     port = free_range(6)
     began = time.monotonic()
-    with Up(port=port, wait=False) as cluster:
+    with Up(port=port, wait=False, interpreter=True) as cluster:
         waiting = {one: Probe("127.0.0.1", one) for one in cluster.ports}
         while waiting:
             for one, probe in list(waiting.items()):

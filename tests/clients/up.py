@@ -25,9 +25,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.closing import Closing
+from tests.forked import Forked, fork
 from tests.servers import ROOT
 
-COMMAND = [sys.executable, "-m", "node.cli", "up"]
+COMMAND = [sys.executable, "-m", "node.cli"]
 READY = "Ctrl-C ends all nodes."
 """The last line that `hashslot up` prints when the cluster is usable."""
 
@@ -76,24 +77,30 @@ def alive(pid: int) -> bool:
 
 
 class Up(Closing):
-    """One run of `hashslot up`. `node_pids`: the nodes that were running when it became ready."""
+    """One run of `hashslot up`. `node_pids`: the nodes that were running when it became ready.
 
-    def __init__(self, *options: str, nodes: int = 6, port: int = 0, wait: bool = True) -> None:
+    interpreter: start it as a shell does, in place of forking it from a process that has imported the program.
+    """
+
+    def __init__(
+        self, *options: str, nodes: int = 6, port: int = 0, wait: bool = True, interpreter: bool = False
+    ) -> None:
         self.nodes = nodes
         self.port = port or free_range(nodes)
         handle, name = tempfile.mkstemp(prefix="hashslot-up-", suffix=".txt")
         self._output = Path(name)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-        self.process = subprocess.Popen(
-            [*COMMAND, "--port", str(self.port), "--nodes", str(nodes), *options],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
         os.close(handle)
+        command = ["up", "--port", str(self.port), "--nodes", str(nodes), *options]
+        environment = {"PYTHONPATH": str(ROOT), "COLUMNS": "100"}
+        self.process: subprocess.Popen[bytes] | Forked
+        if interpreter:
+            with self._output.open("wb") as output:
+                self.process = subprocess.Popen(
+                    [*COMMAND, *command], cwd=ROOT, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+                    stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                )  # fmt: skip
+        else:
+            self.process = fork(command, self._output, **environment)
         self.node_pids: list[int] = []
         if wait:
             self.wait_until_ready()
