@@ -39,6 +39,7 @@ _ASKING = int(Unusual.ASKING)
 _READONLY = int(Unusual.READONLY)
 _FROM_PRIMARY = int(Unusual.FROM_PRIMARY)
 _LOADING = int(Unusual.LOADING)
+_UNFIT = int(Unusual.LOADING | Unusual.STALE | Unusual.TOO_FEW_REPLICAS | Unusual.SAVE_FAILED)
 _REPLICA = int(Unusual.REPLICA)
 _PAUSED = int(Unusual.PAUSED)
 _STALE = int(Unusual.STALE)
@@ -379,7 +380,7 @@ class Executor:
     def _admit(self, client: Client, command: Command, args: Args, unusual: int) -> None:
         """The checks that usual requests need not pay for. CommandError or Postponed when the request may not run."""
         try:
-            self._check(client, command, unusual)
+            self._check(client, command, args, unusual)
         except CommandError:
             command.rejected += 1
             raise
@@ -396,12 +397,15 @@ class Executor:
         if unusual & _NOTED and command.key_at:
             self._node.access.note(client, command, args)
 
-    def _check(self, client: Client, command: Command, unusual: int) -> None:
+    def _check(self, client: Client, command: Command, args: Args, unusual: int) -> None:
         flags = command.flags
         if unusual & _UNAUTHENTICATED and not flags & Flag.NO_AUTH:
             raise CommandError(errors.NO_AUTH)
         if client.is_primary:
             return
+        if unusual & _UNFIT and self._clustered and command.key_at:
+            # Who asks for another node's slot is told so whatever is wrong with this one: it may just have been replaced.
+            self.point(client, command, args, unusual)
         writes = bool(flags & Flag.WRITE)
         if unusual & _SAVE_FAILED and not unusual & _REPLICA and (writes or command.name == "ping"):
             raise CommandError(errors.SAVE_FAILED)

@@ -280,6 +280,7 @@ class Replication:
         Nothing happens when that is what this node does already.
         """
         node = self._node
+        self._acks_wanted = False  # One byte more than the successor took over with, and it gives us all data anew.
         self.flush()
         before = self.following
         if before is not None and (before.host, before.port) == (host, port):

@@ -13,7 +13,7 @@ from cluster.slots import key_slot, ranges_to_bitmap
 from cluster.state import SavedNode, SavedState
 from gossip.ids import Address, NodeId, ShardId
 from gossip.messages import NO_SLOTS, Header, MessageType, NodeFlag, Ping
-from node.client import Client
+from node.client import Client, Unusual
 from node.errors import NOT_CLUSTERED, CommandError
 from node.resp import OK
 from node.state import COMMANDS
@@ -368,3 +368,16 @@ def test_refused_requests_are_counted() -> None:
     before = command.calls, command.rejected
     redis.error("GET", THERE)
     assert (command.calls, command.rejected) == (before[0], before[1] + 1)
+
+
+@pytest.mark.parametrize("state", [Unusual.LOADING, Unusual.STALE | Unusual.REPLICA, Unusual.TOO_FEW_REPLICAS,
+                                   Unusual.SAVE_FAILED])  # fmt: skip
+@pytest.mark.parametrize("line", ["GET", "SET"])
+def test_who_is_wrong_here_is_sent_on_whatever_the_state_of_this_node(state: Unusual, line: str) -> None:
+    """A primary that was just replaced loads its successor's data; clients that do not know yet must hear where that is."""
+    redis = half_owner()
+    redis.node.mark(state, True)
+    value = ["v"] if line == "SET" else []
+    assert redis.error(line, THERE, *value).startswith(f"MOVED {key_slot(THERE.encode())} ")
+    if state & (Unusual.LOADING | Unusual.STALE) or line == "SET":
+        assert not redis.error(line, HERE, *value).startswith("MOVED")

@@ -386,3 +386,23 @@ def test_a_failed_sync_loses_nothing() -> None:
     world.advance(500)
     assert primary.node.stats.sync_full == 1
     assert replica.content() == before
+
+
+def test_who_was_replaced_has_not_a_byte_more_than_its_successor() -> None:
+    """Somebody wanted the replicas' offsets while the stream stood still for a manual failover: that wish ends with it."""
+    world = World()
+    primary, replica = pair(world)
+    follow(replica, 7000)
+    world.settle()
+    primary.node.pause_for_failover(world.now_ms + 5000)
+    primary.node.replication.request_acks()
+    primary.node.replication.flush()
+    end = primary.node.replication.offset
+    world.settle()
+    assert replica.node.replication.offset == end
+    replica.node.replication.stop_following()
+    primary.node.pause_for_failover(0)
+    follow(primary, 7001)
+    world.settle()
+    assert primary.node.replication.offset == replica.node.replication.offset
+    assert (replica.node.stats.sync_partial_ok, replica.node.stats.sync_full) == (1, 0)
