@@ -215,11 +215,11 @@ class Picture:
     @cached_property
     def owners(self) -> list[NodeId | None]:
         """The owner of each slot: of those that claim it, the one with the greatest config epoch (then the least id)."""
-        return [max(claim, key=self._rank) if claim else None for claim in self.claims]
+        return [min(claim, key=self._rank) if claim else None for claim in self.claims]
 
-    def _rank(self, node: NodeId) -> tuple[int, list[int]]:
+    def _rank(self, node: NodeId) -> tuple[int, NodeId]:
         # In a collision of epochs the node with the lesser id takes a new, greater one.
-        return self.members[node].seen.config_epoch, [-ord(character) for character in node]
+        return -self.members[node].seen.config_epoch, node
 
     @cached_property
     def slots(self) -> dict[NodeId, list[int]]:
