@@ -273,7 +273,7 @@ class Server:
         """client-output-buffer-limit for this client's class."""
         limits = self.config.client_output_buffer_limit
         if client.is_replica:
-            return limits.replica
+            return self.node.replication.primary.output_limit
         return limits.pubsub if client.unusual & Unusual.SUBSCRIBED else limits.normal
 
     def _raise_file_limit(self, clients_max: int) -> str | None:

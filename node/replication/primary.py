@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from node.client import Client
     from node.registry import Args
     from node.replication.state import Replication
+    from node.settings.special import BufferLimit
     from node.state import Node
 
 log = logging.getLogger("hashslot")
@@ -171,8 +172,15 @@ class PrimarySide:
         self._node.gate.replica_gone(peer.client.id)
         self.refresh()
 
+    @property
+    def output_limit(self) -> BufferLimit:
+        """client-output-buffer-limit for replicas. Never less than the backlog, all of which may be what one has missed: it
+        would be disconnected for it, again and again."""
+        limit, least = self._node.config.client_output_buffer_limit.replica, self._node.config.repl_backlog_size
+        return limit._replace(hard=max(limit.hard, least)) if limit.hard else limit
+
     def _check_held(self) -> None:
-        limit = self._node.config.client_output_buffer_limit.replica
+        limit = self.output_limit
         now_ms = self._node.io.steady_ms()
         for peer in list(self.peers.values()):
             if peer.held and peer.over_limit(limit, now_ms):

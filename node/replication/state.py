@@ -18,6 +18,7 @@ from node.replication.backlog import Backlog
 from node.replication.failover import Failover
 from node.replication.following import Following
 from node.replication.foreign import Needs, Unit, hardest, needs, units
+from node.replication.own_keys import OwnKeys
 from node.replication.peer import Peer
 from node.replication.primary import PrimarySide
 from node.version import REDIS_VERSION
@@ -69,6 +70,7 @@ class Replication:
         self.primary = PrimarySide(node, self)
         """Our replicas."""
         self.failover = Failover(node, self)
+        self.own_keys = OwnKeys(node)
         self.following: Following | None = None
         """Our primary; None when this node is one itself."""
         self.followed: Callable[[], None] = lambda: None
@@ -361,6 +363,7 @@ class Replication:
         """Recompute what clients may do from the state of the link."""
         stale = self.following is not None and not self.following.connected
         self._node.mark(Unusual.STALE, stale and not self._node.config.replica_serve_stale_data)
+        self.own_keys.refresh()
         self.primary.refresh()
 
     def _limits_changed(self, value: object) -> str | None:
@@ -373,6 +376,7 @@ class Replication:
         """Ten times a second, or as often as wanted: what has to be done once a second is done once a second."""
         self.flush()
         self.failover.tick(now_ms)
+        self.own_keys.tick()
         if self.following is not None:
             self.following.nudge()
         if now_ms - self._ticked_ms < _TICK_MS and now_ms >= self._ticked_ms:

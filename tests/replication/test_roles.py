@@ -159,13 +159,48 @@ def test_the_backlog_goes_when_nobody_follows_for_long() -> None:
     assert primary.node.stats.sync_full == 2
 
 
+def test_a_writable_replica_removes_what_its_own_clients_let_expire() -> None:
+    """The primary knows nothing of those; of its own keys it says itself when they are gone."""
+    world = World()
+    primary, replica = pair(world)
+    follow(replica, 7000)
+    world.settle()
+    replica.run("CONFIG", "SET", "replica-read-only", "no")
+    primary.run("SET", "theirs", 1, "PX", 500)
+    replica.run("SET", "own", 1, "PX", 500)
+    replica.run("SET", "taken back", 1, "PX", 500)
+    replica.run("PERSIST", "taken back")
+    replica.run("SELECT", 1)
+    replica.run("HSET", "other", "field", 1)
+    replica.run("PEXPIRE", "other", 5000)
+    world.settle()
+    primary.run("SET", "given", 1)
+    replica.run("PEXPIRE", "given", 700)
+    primary.run("SET", "given", 2, "PX", 100_000)
+    world.settle()
+    primary.node.debug.active_expire = False
+    world.advance(1000)
+    names = {key for _, key in replica.content()}
+    assert b"own" not in names and {b"theirs", b"taken back", b"other", b"given"} <= names
+    assert len(replica.node.replication.own_keys) == 1 and replica.node.stats.expired_keys == 1
+    world.advance(5000)
+    assert b"other" not in {key for _, key in replica.content()}
+    assert replica.info("slave_repl_offset") == primary.info("master_repl_offset")
+    replica.run("SET", "last", 1, "PX", 500)
+    replica.run("REPLICAOF", "NO", "ONE")
+    assert len(replica.node.replication.own_keys) == 0 and not replica.node.observers
+
+
 def test_a_replica_that_does_not_keep_up_while_it_syncs_is_cut() -> None:
     world = World(chunk=1)
-    primary, replica = pair(world)
+    primary, replica = pair(world, repl_backlog_size="16kb")
     primary.node.config.set_many({"client-output-buffer-limit": "replica 4096 0 0"})
     follow(replica, 7000)
     world.until(lambda: primary.node.stats.sync_full == 1)
     wire = world.wires[0]
+    for _ in range(10):
+        primary.run("SET", "big", "x" * 1000)
+    assert wire.open, "a replica may miss as much as the backlog holds"
     for _ in range(10):
         primary.run("SET", "big", "x" * 1000)
     assert not wire.open
