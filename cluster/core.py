@@ -91,6 +91,7 @@ class Core:
         if not bits:
             return
         first = member is not None and not member.slot_count
+        known = member is not None and not bits & ~self.slotmap.bits(member.id)
         for node in self.slotmap.assign(bits, None if member is None else member.id):
             self.members[node].slot_count = self.slotmap.count(node)
         # A slot leaves who owns it and comes to who does not: whatever this made untrue is over.
@@ -103,7 +104,7 @@ class Core:
             self.slotmap.taken = {slot: one for slot, one in self.slotmap.taken.items() if not bits >> slot & 1}
         if first and member is not None and any(one.is_primary and one.replicas for one in self.members.values()):
             member.flags |= MIGRATE_TO  # A new primary in a cluster with replicas may be given one.
-        self.out.changed()
+        self.out.changed(lasting=not known)
 
     @property
     def shard(self) -> str:

@@ -83,7 +83,7 @@ class Cluster(Core):
         self.operations = Operations(self, self._finish)
         self.links_limit_exceeded = 0
         self._tells_role = False
-        self.out.persist = True
+        self.out.changed(state=False)
 
     @classmethod
     def from_saved(
@@ -122,7 +122,7 @@ class Cluster(Core):
             self.lease.granted_ms = 0  # Others may have replaced this node: a majority must answer first.
         self._tells_role = self.myself.is_replica
         self.gossip.remembers_own_ip = True
-        self.out.persist = False
+        self.out.persist = self.out.lasting = False
         self.out.reassess = True
 
     def _restore_node(self, node: SavedNode, now_ms: int) -> None:

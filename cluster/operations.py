@@ -187,7 +187,11 @@ class Operations:
     def set_slot(
         self, order: SlotOrder, has_keys_in_slot: bool, now_ms: int, *, obeying: bool = False
     ) -> list[Effect]:
-        """CLUSTER SETSLOT. A replica that obeys its primary notes the same, so that it can go on after a failover."""
+        """CLUSTER SETSLOT. A replica that obeys its primary notes the same, so that it can go on after a failover.
+
+        As in Redis, marks of open slots are saved without waiting for the disk: a reshard sets four a slot. An owner that is
+        new to this node does wait for it (`Core.assign`).
+        """
         member = self.check_slot_order(order, has_keys_in_slot, obeying=obeying)
         slotmap = self._core.slotmap
         if member is None:
@@ -247,7 +251,7 @@ class Operations:
 
     def _slots_opened(self, now_ms: int) -> list[Effect]:
         self._core.slotmap.version += 1
-        self._core.out.changed()
+        self._core.out.changed(lasting=False)
         return self._finish(now_ms)
 
     # Atomic migrations ----------------------------------------------------------------------------------------------

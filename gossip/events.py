@@ -95,7 +95,13 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """nodes.conf must hold the machine's `saved_state()` on disk before the effects behind this one."""
+    """nodes.conf must hold the machine's `saved_state()` before the effects behind this one.
+
+    lasting: also if the host loses power the moment after. Otherwise it is enough that it is there when this process ends,
+    however it ends; it becomes lasting soon after.
+    """
+
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)

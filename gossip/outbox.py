@@ -44,12 +44,14 @@ def type_of(message: Message) -> MessageType:
 class Outbox(Generic[MoreT]):
     """The effects of the step that is going on. MoreT: what the floor above adds to the kinds of effects.
 
-    persist: something changed that nodes.conf holds. reassess: something changed on which the cluster's state depends.
+    persist: something changed that nodes.conf holds. lasting: it must survive a loss of power. reassess: something changed on
+    which the cluster's state depends.
     """
 
     def __init__(self) -> None:
         self.effects: list[GossipEffect | MoreT] = []
         self.persist = False
+        self.lasting = False
         self.reassess = False
         self.sent: dict[MessageType, int] = {}
         self.received: dict[MessageType, int] = {}
@@ -72,9 +74,13 @@ class Outbox(Generic[MoreT]):
         """Add a line for the log."""
         self.effects.append(Log(level, text))
 
-    def changed(self, *, state: bool = True) -> None:
-        """Something changed that must be saved and, unless `state` is False, may change the cluster's state."""
+    def changed(self, *, state: bool = True, lasting: bool = True) -> None:
+        """Something changed that must be saved and, unless `state` is False, may change the cluster's state.
+
+        lasting: what others may come to rely on is lost when the host loses power before it is on disk.
+        """
         self.persist = True
+        self.lasting = self.lasting or lasting
         if state:
             self.reassess = True
 
@@ -86,7 +92,7 @@ class Outbox(Generic[MoreT]):
     def finish(self) -> list[GossipEffect | MoreT]:
         """The step's effects. One Persist stands first, so that no message of the step leaves before it."""
         effects: Sequence[GossipEffect | MoreT] = self.effects
-        result = [Persist(), *effects] if self.persist else list(effects)
+        result = [Persist(self.lasting), *effects] if self.persist else list(effects)
         self.effects.clear()
-        self.persist = False
+        self.persist = self.lasting = False
         return result

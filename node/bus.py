@@ -35,6 +35,8 @@ log = logging.getLogger("hashslot")
 
 _STRANGER_FRAME_MAX = 64 * 1024
 """Until a link is known to belong to a member, no frame on it may be longer: a ping of a large cluster is shorter."""
+_SYNC_AFTER_MS = 1000
+"""For so long nodes.conf may hold what a loss of power would undo: where slots stand that are on the move."""
 _LEVELS = {
     events.Level.DEBUG: logging.DEBUG,
     events.Level.VERBOSE: logging.INFO,
@@ -150,6 +152,8 @@ class Bus:
         self._connecting: dict[int, asyncio.Task[None]] = {}
         self._listeners: list[asyncio.Server] = []
         self._encoded: tuple[Message, bytes] | None = None
+        self._unsynced_ms: int | None = None
+        """Since when nodes.conf holds something that need not be on disk yet."""
         self._failed: OSError | None = None
         """What could not be saved: until the loop has ended, nothing more is said."""
         self._handlers: dict[type, Callable[..., None]] = {
@@ -198,6 +202,9 @@ class Bus:
             return
         self._cluster.gossip.wall_ahead_ms = wall_ahead_ms()
         self._tell_data()
+        if self._unsynced_ms is not None and steady_ms() - self._unsynced_ms >= _SYNC_AFTER_MS:
+            with suppress(OSError):
+                self.carry_out([events.Persist()])
         limit = self._cluster.settings.link_sendbuf_limit
         if limit:
             for link in list(self._links.values()):
@@ -336,7 +343,8 @@ class Bus:
     # Other effects ------------------------------------------------------------------------------------------------
 
     def _persist(self, effect: events.Persist) -> None:
-        write_atomically(self._nodes_conf, format_nodes_conf(self._cluster.saved_state()))
+        write_atomically(self._nodes_conf, format_nodes_conf(self._cluster.saved_state()), lasting=effect.lasting)
+        self._unsynced_ms = None if effect.lasting else self._unsynced_ms or steady_ms()
 
     def _log(self, effect: events.Log) -> None:
         log.log(_LEVELS[effect.level], "%s", effect.text)

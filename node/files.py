@@ -17,9 +17,9 @@ class InUse(Exception):
     """Another process holds the lock."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o644, *, lasting: bool = True) -> None:
     """Replace the file: after a crash at any moment it has the old or the new content. OSError when that can't be done.
-    mode: its permissions.
+    mode: its permissions. lasting: False is enough for the end of this process, and not for a loss of power.
 
     Temporary file beside it, fsync, rename, fsync the folder: only then the rename itself is on disk.
     """
@@ -28,13 +28,15 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

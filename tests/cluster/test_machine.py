@@ -157,6 +157,18 @@ def test_adding_slots_ends_their_import_and_reset_ends_all() -> None:
     assert cluster.slotmap.assigned == 0 and len(cluster.members) == 1 and cluster.myself.id != ME
 
 
+def test_only_owners_wait_for_the_disk() -> None:
+    """As in Redis: a loss of power may forget that a slot was open, and never who has got it."""
+    cluster = three()
+    give = cluster.operations
+    assert give.set_slot_importing(THIRD, B, NOW)[0] == Persist(lasting=False)
+    assert give.set_slot_migrating(0, B, NOW)[0] == Persist(lasting=False)
+    assert give.set_slot_stable(0, NOW)[0] == Persist(lasting=False)
+    assert give.set_slot_node(THIRD, ME, False, NOW)[0] == Persist(), "its own, and a new epoch"
+    assert give.set_slot_node(1, B, False, NOW)[0] == Persist(), "given away"
+    assert give.set_slot_node(1, B, False, NOW)[0] == Persist(lasting=False), "known already"
+
+
 def test_assigning_the_last_slot_away_makes_a_replica() -> None:
     state = saved(primary(B, 2), replace(primary(ME, 1, NodeFlag.MYSELF), slots=slots_to_bitmap([9])))
     cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)

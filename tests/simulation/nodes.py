@@ -44,6 +44,8 @@ class SimNode:
         self.settings = settings
         self.random = Random(f"{world.seed} {name}")
         self.saved: SavedState | None = None
+        self.synced: SavedState | None = None
+        """What is left of that when the power fails."""
         self.saved_epoch: tuple[SavedState | None, int] = (None, 0)
         """The node's own config epoch in what it saved: looked for once."""
         self.running = False
@@ -93,7 +95,7 @@ class SimNode:
             saved = parse_nodes_conf(format_nodes_conf(self.saved))
         if saved is not None:
             self.cluster = Cluster.from_saved(saved, self.settings, self.random, now_ms=now_ms)
-            self.saved = saved
+            self.saved = self.synced = saved
         self.running = True
         self.loaded_ms = now_ms
         self.link_heard_ms = None
@@ -268,6 +270,7 @@ class SimNode:
                     self.world.close(*found)
             case events.Persist():
                 self.saved = self.cluster.saved_state()
+                self.synced = self.saved if effect.lasting else self.synced
             case events.RoleChanged():
                 self.following = (effect.primary, effect.address.ip if effect.address else "")
             case events.PauseWrites():

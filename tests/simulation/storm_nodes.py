@@ -116,6 +116,7 @@ class StormNode(SimNode):
         self.world.forget_unsent(self)
         self.mover.end()
         if silent:
+            self.saved = self.synced
             for _, end in self.ends.values():
                 end.open = False
             self.ends.clear()
@@ -124,7 +125,7 @@ class StormNode(SimNode):
     def lose_disk(self) -> None:
         """All that this host remembers is gone; it will be another node."""
         assert not self.running
-        self.saved = None
+        self.saved = self.synced = None
         self.writes = []
         self.highest = (0, 0)
         self.following = (None, "")
