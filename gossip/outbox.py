@@ -44,8 +44,8 @@ def type_of(message: Message) -> MessageType:
 class Outbox(Generic[MoreT]):
     """The effects of the step that is going on. MoreT: what the floor above adds to the kinds of effects.
 
-    persist: something changed that nodes.conf holds. lasting: it must survive a loss of power. reassess: something changed on
-    which the cluster's state depends.
+    persist: something changed that nodes.conf holds. lasting: it must survive a loss of power. reassess: something changed
+    on which the cluster's state depends.
     """
 
     def __init__(self) -> None:
