@@ -16,15 +16,6 @@ FAIL_UNDO_TIMEOUTS = 2
 """A slot-owning primary that answers again stays FAIL this many node timeouts, for a replica to take over."""
 
 
-def is_silent(member: Member, now_ms: int, timeout_ms: int) -> bool:
-    """Whether a ping has been unanswered, and nothing else was heard either, for longer than the node timeout."""
-    return (
-        member.ping_sent_ms != 0
-        and now_ms - member.ping_sent_ms > timeout_ms
-        and now_ms - member.data_received_ms > timeout_ms
-    )
-
-
 def add_report(member: Member, reporter: NodeId, now_ms: int) -> bool:
     """`reporter` calls the member unreachable. Returns whether it had not done so before."""
     is_new = reporter not in member.reports

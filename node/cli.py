@@ -114,7 +114,7 @@ def node(arguments: tuple[str, ...]) -> None:
       hashslot node --port 7000 --cluster-enabled yes   a cluster node that knows nobody yet
 
     FILE has redis.conf syntax; every setting of Redis 7.2 and of Valkey 8 and 9 is known.
-    `hashslot node --help-settings` lists those that are accepted but have no effect here.
+    `hashslot node --help-settings` lists them, and those that are accepted but have no effect here.
     """
     from node.config_file import ConfigFileError
 
@@ -125,10 +125,9 @@ def node(arguments: tuple[str, ...]) -> None:
         click.echo(click.get_current_context().get_help())
         return
     if arguments == ("--help-settings",):
-        from node.config import ineffective_settings
+        from node.settings.document import help_text
 
-        click.echo("Accepted, kept, shown by CONFIG GET, and without effect in hashslot:")
-        click.echo("\n".join(f"  {name}" for name in ineffective_settings()))
+        click.echo(help_text())
         return
     from node.process import read_config, run_node
 

@@ -36,7 +36,6 @@ _BRACE = ord("{")  # To look for a byte is five times faster than to look for a 
 
 _UNAUTHENTICATED = int(Unusual.UNAUTHENTICATED)
 _ASKING = int(Unusual.ASKING)
-_READONLY = int(Unusual.READONLY)
 _FROM_PRIMARY = int(Unusual.FROM_PRIMARY)
 _LOADING = int(Unusual.LOADING)
 _UNFIT = int(Unusual.LOADING | Unusual.STALE | Unusual.TOO_FEW_REPLICAS | Unusual.SAVE_FAILED)

@@ -50,10 +50,10 @@ def set_up(logfile: str, level: str, role: Callable[[], str]) -> None:
     for old in list(log.handlers):
         log.removeHandler(old)
     log.addHandler(handler)
-    log.setLevel(VERBOSITY[level])
     log.propagate = False
+    set_level(level)
 
 
 def set_level(level: str) -> None:
-    """CONFIG SET loglevel."""
+    """Log from this level on: debug, verbose, notice, warning, nothing."""
     logging.getLogger("hashslot").setLevel(VERBOSITY[level])

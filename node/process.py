@@ -60,6 +60,7 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
 
     try:
         logs.set_up(config.logfile, config.loglevel, role)
+        config.on_change("loglevel", logs.set_level)
     except OSError as error:
         print(f"Can't open the log file: {error.strerror}", file=sys.stderr)
         return 1

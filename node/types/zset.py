@@ -28,7 +28,6 @@ _SCORE_BYTES = 8
 _EMPTY_PACK = b"\0"
 
 _score_at = Struct("=d").unpack_from
-_score_bytes = Struct("=d").pack
 
 
 class ZSetLimits(Protocol):

@@ -25,7 +25,7 @@ from redis.retry import Retry
 
 from tests.clients.up import alive, until
 from tests.closing import Closing
-from tests.servers import ROOT, free_port, program
+from tests.servers import ROOT, free_port, program, start
 
 pytestmark = pytest.mark.real
 
@@ -144,6 +144,15 @@ def test_wrong_option_and_missing_file(kind: str, tmp_path: Path) -> None:
     with Run(kind, tmp_path, "/nowhere/redis.conf") as run:
         assert run.status() == 1
         assert "can't open config file '/nowhere/redis.conf': No such file or directory" in run.text()
+
+
+def test_the_log_level_can_be_set_while_it_runs(kind: str, tmp_path: Path) -> None:
+    with start(kind, tmp_path) as server:
+        for level, lines in (("warning", 0), ("notice", 1)):
+            server.client.config_set("loglevel", level)
+            before = server.log_text().count("DB saved on disk")
+            server.client.save()
+            assert server.log_text().count("DB saved on disk") - before == lines
 
 
 def test_config_rewrite_then_restart(kind: str, tmp_path: Path) -> None:
