@@ -223,7 +223,11 @@ def _is_newcomer_to(claimant: Member, owner: Member) -> bool:
 
 
 def _correct(core: Core, sender: Member, epoch: int, claimed: int, link: Link | None) -> None:
-    """Tell a member that claims what another owns with a greater config epoch."""
+    """Tell a member that claims what others own with a greater config epoch.
+
+    All of them at once, where Redis names one a ping: who has slept past its lease asks twice, and would go on serving what
+    the second or third of several successors has by now.
+    """
     if link is None:
         return
     slotmap = core.slotmap
@@ -239,4 +243,3 @@ def _correct(core: Core, sender: Member, epoch: int, claimed: int, link: Link | 
             # Nothing but what it claims: who is told would give up what nobody has.
             update = Update(core.header(), owner.config_epoch, node, told.to_bytes(SLOT_BITMAP_BYTES, "little"))
             core.out.send(link.id, update)
-            return
