@@ -242,7 +242,10 @@ def test_what_was_yielded_may_be_removed() -> None:
 # Payloads -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stream", [Stream(), stream_of(1), stream_of(250), rich_stream()], ids=str)
+STREAMS = {"empty": Stream(), "one": stream_of(1), "many": stream_of(250), "rich": rich_stream()}
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
 def test_payloads(stream: Stream) -> None:
     again = payload.restore(payload.dump(stream))
     assert isinstance(again, Stream)
