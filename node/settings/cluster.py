@@ -42,10 +42,10 @@ class ClusterSettings:
     cluster_manual_failover_timeout = Int(5000, low=1)
     cluster_databases = Int(1, low=1, immutable=True, kept=True)
     cluster_slot_stats_enabled = Bool(False)
-    cluster_slot_migration_log_max_len = Int(1000, high=LONG_MAX, kept=True)
+    cluster_slot_migration_log_max_len = Int(1000, high=LONG_MAX)
     cluster_ping_interval = Int(0, high=LLONG_MAX, hidden=True, kept=True)
     cluster_message_gossip_perc = Int(10, low=1, high=100, hidden=True, kept=True)
-    slot_migration_max_failover_repl_bytes = SignedMemory(0, low=-1, kept=True)
+    slot_migration_max_failover_repl_bytes = SignedMemory(0, low=-1)
 
 
 class ReplicationSettings:
@@ -60,7 +60,7 @@ class ReplicationSettings:
     replica_announced = Bool(True)
     replica_announce_ip = Text("", "slave-announce-ip")
     replica_announce_port = Int(0, "slave-announce-port", high=65535)
-    replica_ignore_maxmemory = Bool(True, "slave-ignore-maxmemory")
+    replica_ignore_maxmemory = Bool(True, "slave-ignore-maxmemory", kept=True)
     replica_ignore_disk_write_errors = Bool(False, kept=True)
     replica_lazy_flush = Bool(False, "slave-lazy-flush", kept=True)
     repl_timeout = Int(60, low=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from node.config import BY_NAME, SETTINGS, Config, ConfigError, ineffective_settings
@@ -123,3 +125,13 @@ def test_the_page_and_the_help_name_everything() -> None:
     assert all(setting.name in told for setting in SETTINGS)
     kept = ineffective_settings()
     assert "io-threads" in kept and "maxclients" not in kept and kept == sorted(kept)
+
+
+def test_a_setting_says_whether_it_has_an_effect() -> None:
+    """One that has is looked at by some code besides its declaration."""
+    root = PAGE.parent.parent
+    files = [path for floor in ("node", "cluster") for path in (root / floor).rglob("*.py") if path.parent.name != "settings"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    words = set(re.findall(r"[\w-]+", code)) | {"shutdown-on-sigint"}  # made of the signal's name
+    idle = {setting.name for setting in SETTINGS if not words & {setting.name, setting.attribute}}
+    assert idle <= set(ineffective_settings()), idle - set(ineffective_settings())
