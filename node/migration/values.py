@@ -1,20 +1,22 @@
 """Values as the commands that make them anew, in pieces: what a slot migration sends, like a rewritten append-only file.
 
 Commands, since the other end may be a Valkey node, which knows them and not our RDB; and since a big value can be sent and
-applied piece by piece. What no commands can make (JSON, filters, sketches) and small streams, whose every detail counts,
-go as RESTORE.
+applied piece by piece. What no commands can make (filters, sketches), small documents and small streams, whose every detail
+counts, go as RESTORE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from node.keyspace import Value
+from node.migration import documents
 from node.persistence.options import SaveOptions
 from node.persistence.payload import dump
 from node.resp import request
 from node.types.hash import Hash
+from node.types.json import Json
 from node.types.list import List
 from node.types.set import Set
 from node.types.stream import Stream
@@ -29,7 +31,7 @@ _PIECE_BYTES = 32 * 1024
 
 
 def elements_in(value: Value) -> int:
-    """How many elements a value has, as far as it can be sent in pieces; 1 for the others."""
+    """How many elements a value has, as far as it can be sent in pieces (of a document, up to some); 1 for the others."""
     kind = type(value)
     if kind is Stream:
         return len(value) + sum(len(group.pending) for group in value.groups.values())
@@ -37,7 +39,7 @@ def elements_in(value: Value) -> int:
         return len(value)
     if kind is Hash:  # Counting the fields of a packed one takes a search; it is small.
         return len(value.store) if isinstance(value.store, dict) else 1
-    return 1
+    return documents.count_up_to(value.root, BIG) if kind is Json else 1
 
 
 def as_commands(key: bytes, value: Value, expire_ms: int | None, options: SaveOptions) -> Iterator[bytes]:
@@ -52,13 +54,15 @@ def as_commands(key: bytes, value: Value, expire_ms: int | None, options: SaveOp
     if kind is List:
         yield from _pieces(b"RPUSH", key, iter(value), 1)
     elif kind is Set:
-        yield from _pieces(b"SADD", key, iter(value.members()), 1)
+        yield from _pieces(b"SADD", key, iter(value.store if isinstance(value.store, dict) else value.members()), 1)
     elif kind is ZSet:
         yield from _pieces(b"ZADD", key, _scored(value), 2)
     elif kind is Hash:
         yield from _hash(key, value)
     elif kind is Stream and elements_in(value) > BIG:
         yield from _stream(key, value)
+    elif kind is Json and elements_in(value) > BIG:
+        yield from documents.pieces(key, value.root)
     else:
         payload = dump(value, options)
         yield request([b"RESTORE", key, b"%d" % (expire_ms or 0), payload, b"REPLACE", b"ABSTTL"])
@@ -82,12 +86,10 @@ def _pieces(name: bytes, key: bytes, texts: Iterator[bytes], each: int) -> Itera
 
 
 def _scored(value: ZSet) -> Iterator[bytes]:
-    pairs: Iterable[tuple[bytes, float]] = value.lookup().items() if not value.is_compact else zip(
-        *value.ascending(), strict=True
-    )
-    for member, score in pairs:
-        yield repr(score).encode()  # Reads back the same, and is made ten times faster than Redis's digits.
-        yield member
+    for start in range(0, len(value), _PIECE_ELEMENTS):  # In order, so that each goes to the end of what is there.
+        for member, score in zip(*value.slice(start, min(start + _PIECE_ELEMENTS, len(value))), strict=True):
+            yield repr(score).encode()  # Reads back the same, and is made ten times faster than Redis's digits.
+            yield member
 
 
 def _hash(key: bytes, value: Hash) -> Iterator[bytes]:

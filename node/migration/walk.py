@@ -24,6 +24,8 @@ _BATCH = 128
 """Strings that one MSET makes."""
 _COLLECTION_COST = 4
 """What a small collection costs, in strings."""
+_PIECE_COST, _PIECE_BYTES_PER_COST = 8, 12
+"""And a piece of a big value: so much, and one for so many bytes."""
 
 
 class SlotWalk:
@@ -103,7 +105,10 @@ class SlotWalk:
         if key not in cursor.left:
             return
         del cursor.left[key]
-        self._pieces = as_commands(key, cursor.slots[cursor.slot][key], cursor.expires.get(key), self._options)
+        value = cursor.slots[cursor.slot][key]
+        if type(value) in MODULE_CLASSES:
+            self.module_key = key
+        self._pieces = as_commands(key, value, cursor.expires.get(key), self._options)
 
     def _write_piece(self, pieces: Iterator[bytes]) -> int:
         piece = next(pieces, None)
@@ -111,7 +116,7 @@ class SlotWalk:
             self._pieces = None
             return 1
         self._out.append(piece)
-        return 128
+        return _PIECE_COST + len(piece) // _PIECE_BYTES_PER_COST
 
     def _write_some(self, count: int) -> int:
         """Send keys of the current unit, strings that do not expire many at a time. Returns the cost."""
