@@ -130,8 +130,8 @@ def test_the_page_and_the_help_name_everything() -> None:
 def test_a_setting_says_whether_it_has_an_effect() -> None:
     """One that has is looked at by some code besides its declaration."""
     root = PAGE.parent.parent
-    files = [path for floor in ("node", "cluster") for path in (root / floor).rglob("*.py") if path.parent.name != "settings"]
-    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    files = [path for floor in ("node", "cluster") for path in (root / floor).rglob("*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files if path.parent.name != "settings")
     words = set(re.findall(r"[\w-]+", code)) | {"shutdown-on-sigint"}  # made of the signal's name
     idle = {setting.name for setting in SETTINGS if not words & {setting.name, setting.attribute}}
     assert idle <= set(ineffective_settings()), idle - set(ineffective_settings())
