@@ -20,6 +20,7 @@ The first uncovered write asks the replicas at once, in the packet that carries 
 bound. When they are late the voters are asked, as few as a majority takes, then all. In health a cover comes a round trip
 after the question, long before the bound, so nobody ever waits; a client that writes once in a while does not either,
 since it is the age of its uncovered writes that counts and not that of the last word from others. No write: no question.
+Only where gossip's pings, too, have found no answer lately has the first write to wait for its cover.
 
 There is nothing to fear, and so nothing to cover, where nobody could be elected: no replica that is alive and willing, or
 so few voters that the others are no majority without this one (two primaries).
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING
 
 from cluster import lease
 from cluster.events import AskReplicas, Level
+from gossip import watch
 from gossip.detector import quorum
 from gossip.ids import NodeId
 from gossip.members import FAIL, HANDSHAKE, NOFAILOVER, Member
@@ -48,6 +50,8 @@ TIMEOUT_SHARE = 20
 MOST_MS = 250
 PER_VOTER_MS = 2
 ROUND_TRIPS = 3
+SILENCE_MS = 300
+"""So much longer than it takes them to come round nobody has answered gossip's pings."""
 PATIENCE_SHARE = 8
 """A voter that has not answered for an eighth of the bound is not waited for: another is asked."""
 
@@ -123,7 +127,9 @@ def _doubt_ms(core: Core) -> int:
 def wrote(core: Core, now_ms: int) -> None:
     """Writes were done, and their replies are about to leave."""
     if core.contact.since_ms is None and is_needed(core):
-        core.contact.since_ms = now_ms
+        heard_ms = lease.end_ms(core) - core.settings.node_timeout_ms
+        is_silent = now_ms - heard_ms > watch.ping_period_ms(core.gossip) + SILENCE_MS
+        core.contact.since_ms = heard_ms if is_silent else now_ms
     ask(core, now_ms)
 
 

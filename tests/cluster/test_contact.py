@@ -183,6 +183,28 @@ def test_who_is_cut_off_lets_replies_wait_asks_everybody_and_is_heard_of() -> No
     assert left_ms is None and not shard.cluster.contact.told
 
 
+def test_who_has_heard_of_nobody_lately_waits_with_the_first_write() -> None:
+    """Cut off while nobody wrote."""
+    shard = Shard()
+    for _ in range(6):
+        shard.tick(100)
+        assert shard.left_ms() is None
+    assert asked_voters(shard.write()) == [], "they have been asked already"
+    left_ms = shard.left_ms()
+    assert left_ms is not None and left_ms < 0
+    shard.ack(after_ms=1)
+    assert shard.left_ms() is None, "its replica has it: there was no cut"
+    shard.write(after_ms=1)
+    left_ms = shard.left_ms()
+    assert left_ms is not None and left_ms < 0
+    shard.answering = {B, C}
+    shard.answer()
+    left_ms = shard.left_ms()
+    assert left_ms is not None and left_ms < 0, "what was asked before the write says nothing of it"
+    shard.tick(300)
+    assert shard.left_ms() == BOUND
+
+
 def test_its_lease_ends_as_ever() -> None:
     shard = Shard()
     shard.write()
@@ -199,7 +221,8 @@ def test_a_way_that_takes_long_makes_the_bound_long_up_to_half_the_timeout() -> 
     shard.answering = {B, C}
 
     def answered_after(way_ms: int) -> int | None:
-        shard.write(after_ms=60)
+        shard.tick(300)
+        shard.write()
         left_ms = shard.left_ms()
         shard.ack(after_ms=way_ms)
         return left_ms

@@ -29,6 +29,7 @@ class Sums:
     failed: int = 0
     simulated_ms: int = 0
     acknowledged: int = 0
+    unanswered: int = 0
     lost: int = 0
     late: int = 0
     promotions: int = 0
@@ -47,6 +48,7 @@ class Sums:
         self.storms += 1
         self.simulated_ms += outcome.simulated_ms
         self.acknowledged += counts.acknowledged
+        self.unanswered += counts.unanswered
         self.lost += counts.lost
         self.late += counts.lost_late
         self.promotions += counts.promotions
@@ -66,16 +68,17 @@ class Sums:
 def _table(sums: dict[str, Sums]) -> Table:
     table = Table(title="Storms")
     heads = (
-        "faults", "storms", "failed", "simulated", "acked", "lost", "late", "crashes", "torn", "promoted", "compared",
-        "votes", "moved", "migrated", "forged", "slowest heal",
+        "faults", "storms", "failed", "simulated", "acked", "unknown", "lost", "late", "crashes", "torn", "promoted",
+        "compared", "votes", "moved", "migrated", "forged", "slowest heal",
     )
     for head in heads:
         table.add_column(head, justify="left" if head == "faults" else "right")
     for name, one in sums.items():
         table.add_row(
             name, str(one.storms), str(one.failed), f"{one.simulated_ms / 60_000:.1f} min", str(one.acknowledged),
-            str(one.lost), str(one.late), str(one.crashes), str(one.torn), str(one.promotions), str(one.rivals),
-            str(one.votes), str(one.moves), str(one.migrated), str(one.forgeries), f"{one.slowest_heal_ms / 1000:.1f} s",
+            str(one.unanswered), str(one.lost), str(one.late), str(one.crashes), str(one.torn), str(one.promotions),
+            str(one.rivals), str(one.votes), str(one.moves), str(one.migrated), str(one.forgeries),
+            f"{one.slowest_heal_ms / 1000:.1f} s",
         )
     return table
 

@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 TICK_MS = 100
 
 
+class Replies:
+    """Those that wait behind their writes until it is known that their node is not cut off (`gate.Held`)."""
+
+    def __init__(self, answer: Callable[[int, bool], None]) -> None:
+        self.values: list[int] = []
+        self._answer = answer
+
+    def released(self, kept: bool) -> None:
+        values, self.values = self.values, []
+        for value in values:
+            self._answer(value, kept)
+
+
 class SimNode:
     """One host. name: its name in tests; ip may change at a restart. saved: what is on its disk.
 

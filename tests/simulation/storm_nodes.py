@@ -20,7 +20,7 @@ from cluster.settings import ClusterSettings
 from cluster.state import SavedState
 from gossip.ids import NodeId
 from node.gate import Guard, Verdict
-from tests.simulation.nodes import SimNode
+from tests.simulation.nodes import Replies, SimNode
 from tests.simulation.storm_moves import SLOTS, StormMover
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class StormNode(SimNode):
         self.disk: dict[str, bytes] = {}
         self.queued: list[int] = []
         self.held: list[int] = []
+        self.replies = Replies(self._answer)
         self.offsets: deque[tuple[int, int]] = deque()
         self.replica_of: NodeId | None = None
         self.born_ms = 0
@@ -86,7 +87,7 @@ class StormNode(SimNode):
 
         def check() -> None:
             if self.running and self.life == life and self.paused_events is None:
-                self.carry_out(self.cluster.check_lease(self.now_ms))
+                self.check_lease()
 
         def look_again() -> None:
             if self.running and self.life == life:
@@ -112,6 +113,7 @@ class StormNode(SimNode):
         """silent: as when the power fails; nobody is told that connections are gone."""
         self.doom = None
         self.queued, self.held = [], []
+        self.replies.values.clear()
         self.offsets.clear()
         self.world.forget_unsent(self)
         self.mover.end()
@@ -194,8 +196,28 @@ class StormNode(SimNode):
         if not self.running or self.mover.held[slot] or not self.write(slot, value):
             return False
         self.mover.feed(slot, [value])
-        self.world.acknowledged(self, value)
+        self.world.written(self)
+        self._reply(value)
         return True
+
+    def _reply(self, value: int) -> None:
+        """As a connection at the end of its loop turn (`Server._end_turn`, `Connection.leave`)."""
+        now_ns, guard, life = self.now_ms * 1_000_000, self.guard, self.life
+        if now_ns >= guard.asks_ns:
+            self.wrote()
+        verdict = Verdict.GO_ON if now_ns < guard.answers_ns else guard.ask(self.replies, done=True)
+        if not self.running or self.life != life:
+            return
+        if verdict is Verdict.WAIT:
+            self.replies.values.append(value)
+        else:
+            self._answer(value, verdict is Verdict.GO_ON)
+
+    def _answer(self, value: int, kept: bool) -> None:
+        if kept:
+            self.world.acknowledged(self, value)
+        else:
+            self.world.counts.unanswered += 1
 
     def _serve(self, values: list[int]) -> None:
         for value in values:

@@ -13,25 +13,12 @@ from cluster import contact, events
 from gossip.messages import MessageType
 from node.gate import Guard, Verdict
 from tests.simulation.network import Faults
-from tests.simulation.nodes import SimNode
+from tests.simulation.nodes import Replies, SimNode
 from tests.simulation.test_failover import own_slot, replicas_of
 from tests.simulation.world import World
 
 T = 2000
 BAR_MS = 100
-
-
-class Replies:
-    """Those that wait behind their writes until it is known that this node is not cut off."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.values: list[int] = []
-
-    def released(self, kept: bool) -> None:
-        values, self.values = self.values, []
-        for value in values:
-            self.client.answer(value, kept)
 
 
 class Client:
@@ -46,7 +33,7 @@ class Client:
         self.refused: list[int] = []
         self.queued: list[int] = []
         self.held: list[int] = []
-        self.replies = Replies(self)
+        self.replies = Replies(self.answer)
         self.unknown: list[int] = []
         self.waited_ms = 0
         self.written: dict[int, int] = {}
