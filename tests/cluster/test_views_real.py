@@ -26,7 +26,7 @@ from cluster.views import (
     slots_list,
 )
 from gossip.ids import Address
-from tests.cluster.real_servers import ME, PRIMARY, SERVERS, path_of, running, state_with_silent_peers
+from tests.cluster.real_servers import ME, PRIMARY, start_on, state_with_silent_peers
 
 pytestmark = pytest.mark.real
 
@@ -59,19 +59,18 @@ def view_of(saved: SavedState, port: int) -> ClusterView:
     )
 
 
-@pytest.fixture(params=sorted(SERVERS), scope="module")
+@pytest.fixture(params=["redis", "valkey"], scope="module")
 def judge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
-    program = path_of(request.param)
     directory: Path = tmp_path_factory.mktemp("nodes")
     saved = state_with_silent_peers()
-    if request.param == "redis70":  # it reads no auxiliary fields, so it gets none
+    if request.param == "redis":  # it reads no auxiliary fields, so it gets none
         saved = replace(saved, nodes=tuple(replace(node, client_ipv4=None) for node in saved.nodes))
         lines = format_nodes_conf(saved).decode().splitlines(keepends=True)
         text = "".join(line.replace(line.split()[1], without_aux(line.split()[1])) for line in lines)
     else:
         text = format_nodes_conf(saved).decode()
     (directory / "nodes.conf").write_text(text)
-    with running(program, directory) as server:
+    with start_on(request.param, directory) as server:
         connection: Any = Connection(port=server.port, protocol=3)  # type: ignore[call-arg]
         connection.connect()
         yield Judge(request.param, connection, view_of(saved, server.port))
