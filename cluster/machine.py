@@ -113,6 +113,7 @@ class Cluster(Core):
                 self.slotmap.taken[slot] = Taken(source, now_ms)
             else:
                 self.slotmap.importing[slot] = source
+        self.slotmap.unclaimed = int.from_bytes(saved.unclaimed, "little")
         self.slotmap.grants.update((grant.job, grant) for grant in saved.grants)
         self.current_epoch = saved.current_epoch
         self.current_epoch = epochs.greatest(self)
@@ -428,6 +429,7 @@ class Cluster(Core):
             migrating=dict(self.slotmap.migrating),
             importing=self._saved_importing(),
             grants=tuple(self.slotmap.grants.values()),
+            unclaimed=self.slotmap.unclaimed.to_bytes(SLOT_BITMAP_BYTES, "little"),
         )
 
     def _saved_importing(self) -> dict[int, NodeId]:
@@ -444,7 +446,7 @@ class Cluster(Core):
             primary=None if member.primary is None else member.primary.id,
             config_epoch=member.config_epoch,
             shard_id=member.shard_id,
-            slots=self.slotmap.claimed(member.id).to_bytes(SLOT_BITMAP_BYTES, "little"),
+            slots=self.slotmap.bitmap(member.id),
             hostname=member.hostname,
             human_nodename=member.human_nodename,
             client_ipv4=member.client_ipv4,

@@ -18,13 +18,14 @@ from cluster.state import SavedNode, SavedState
 from cluster.views import FLAG_NAMES, flag_names, format_open_slots
 from gossip.codec import is_hostname, is_human_nodename, is_ip, is_ip_of
 from gossip.ids import BUS_PORT_OFFSET, Address, NodeId, ShardId, is_id
-from gossip.messages import SLOT_COUNT, NodeFlag
+from gossip.messages import NO_SLOTS, SLOT_COUNT, NodeFlag
 
 _FLAGS_BY_NAME = {name: flag for flag, name in FLAG_NAMES} | {"noflags": NodeFlag.NONE}
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _SLOTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _OPEN_SLOT = re.compile(r"\[([0-9]{1,5})-([<>])-([0-9a-f]{40})\]", re.ASCII)
 _GRANTS = "granted"
+_UNCLAIMED = "unclaimed"
 _EPOCH_MAX = 2**64 - 1
 _TIME_MS_MAX = 2**63 - 1
 _LEAST_FIELDS = 8
@@ -53,16 +54,20 @@ def format_nodes_conf(state: SavedState, *, tls_cluster: bool = False) -> bytes:
     """
     port_name = "tcp-port" if tls_cluster else "tls-port"
     lines = [_format_node(state, node, port_name) for node in state.nodes if not node.flags & NodeFlag.HANDSHAKE]
-    lines.append(f"vars currentEpoch {state.current_epoch} lastVoteEpoch {state.last_vote_epoch}{_format_grants(state)}\n")
+    lines.append(f"vars currentEpoch {state.current_epoch} lastVoteEpoch {state.last_vote_epoch}{_own_vars(state)}\n")
     return "\n".join(lines).encode("ascii")
 
 
-def _format_grants(state: SavedState) -> str:
-    # A variable of our own: real servers skip those they do not know.
-    if not state.grants:
-        return ""
-    texts = [f"{one.job}:{one.target}:{','.join(map(format_range, one.ranges))}" for one in state.grants]
-    return f" {_GRANTS} {';'.join(texts)}"
+def _own_vars(state: SavedState) -> str:
+    # Variables of our own: real servers skip those they do not know.
+    texts = [f"{one.job}:{one.target}:{_ranges(one.ranges)}" for one in state.grants]
+    grants = f" {_GRANTS} {';'.join(texts)}" if texts else ""
+    unclaimed = bitmap_to_ranges(state.unclaimed)
+    return grants + (f" {_UNCLAIMED} {_ranges(unclaimed)}" if unclaimed else "")
+
+
+def _ranges(ranges: Iterable[SlotRange]) -> str:
+    return ",".join(map(format_range, ranges))
 
 
 def _format_node(state: SavedState, node: SavedNode, port_name: str) -> str:
@@ -109,6 +114,7 @@ class _Reading:
     importing: dict[int, NodeId] = field(default_factory=dict)
     vars: tuple[int, int] | None = None
     grants: tuple[Grant, ...] = ()
+    unclaimed: bytes = NO_SLOTS
 
 
 def parse_nodes_conf(data: bytes) -> SavedState:
@@ -126,7 +132,7 @@ def parse_nodes_conf(data: bytes) -> SavedState:
         fields = line.split()
         try:
             if fields[0] == "vars":
-                reading.vars, reading.grants = _parse_vars(fields[1:])
+                _parse_vars(reading, fields[1:])
             else:
                 _parse_node(reading, number, fields)
         except _Fault as fault:
@@ -141,6 +147,7 @@ def parse_nodes_conf(data: bytes) -> SavedState:
     return SavedState(
         nodes=tuple(reading.nodes.values()), current_epoch=current_epoch, last_vote_epoch=reading.vars[1],
         migrating=reading.migrating, importing=reading.importing, grants=reading.grants,
+        unclaimed=reading.unclaimed,
     )
 
 
@@ -158,7 +165,7 @@ def _lines(data: bytes) -> Iterator[tuple[int, str]]:
             yield number, text
 
 
-def _parse_vars(fields: list[str]) -> tuple[tuple[int, int], tuple[Grant, ...]]:
+def _parse_vars(reading: _Reading, fields: list[str]) -> None:
     if len(fields) % 2:
         raise _Fault("the vars line has a name without a value")
     values = dict(zip(fields[::2], fields[1::2], strict=True))
@@ -169,8 +176,11 @@ def _parse_vars(fields: list[str]) -> tuple[tuple[int, int], tuple[Grant, ...]]:
         if name not in values:
             raise _Fault(f"the vars line lacks {name}")
         epochs.append(_parse_number(values[name], name, _EPOCH_MAX))
-    grants = tuple(map(_parse_grant, values[_GRANTS].split(";"))) if _GRANTS in values else ()
-    return (epochs[0], epochs[1]), grants
+    reading.vars = epochs[0], epochs[1]
+    if _GRANTS in values:
+        reading.grants = tuple(map(_parse_grant, values[_GRANTS].split(";")))
+    if _UNCLAIMED in values:
+        reading.unclaimed = ranges_to_bitmap(map(_parse_range, values[_UNCLAIMED].split(",")))
 
 
 def _parse_grant(text: str) -> Grant:

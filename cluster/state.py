@@ -43,6 +43,7 @@ class SavedState:
     """The whole file. Exactly one node has the flag MYSELF.
 
     migrating, importing: this node's open slots and the node at the other end. grants: what it has allowed others to take.
+    unclaimed: slots that their owner was heard no longer to claim, as the bus writes slots.
     """
 
     nodes: tuple[SavedNode, ...]
@@ -51,3 +52,4 @@ class SavedState:
     migrating: Mapping[int, NodeId] = field(default_factory=dict)
     importing: Mapping[int, NodeId] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
+    unclaimed: bytes = NO_SLOTS
