@@ -34,7 +34,9 @@ class Trio:
 
     def __init__(self, folder: Path, kinds: list[str]) -> None:
         self._folder = folder
-        self._options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "3000")
+        # Replicas stay where the test puts them; real primaries begin a sync at once.
+        self._options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--repl-diskless-sync-delay", "0")
+        self._options += ("--cluster-allow-replica-migration", "no")
         self.nodes = [self._start(kind) for kind in kinds]
         for number, (node, (first, last)) in enumerate(zip(self.nodes, RANGES, strict=True)):
             node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
