@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.commands import bitfields, bitmaps
 from tests.oracle.conftest import Servers
+from tests.oracle.drawn import drawn
 from tests.oracle.facts import declared, told
-from tests.oracle.oracle import EXAMPLES, SEED, Judge, Unlike
+from tests.oracle.oracle import Judge, Unlike
 from tests.oracle.told import compare_told
 
 _ARGUMENTS_FIRST = "from 7.2 on arguments are looked at before the key"
@@ -368,14 +369,7 @@ _requests = st.one_of(
 
 
 def test_sequences(judge: Judge) -> None:
-    @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawn()
     @given(st.lists(_requests, min_size=25, max_size=50))
     def run(sequence: list[tuple[object, ...]]) -> None:
         judge.begin()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.oracle.oracle import EXAMPLES, SEED, Judge, unordered, unordered_pairs
+from tests.oracle.drawn import drawn
+from tests.oracle.oracle import Judge, unordered, unordered_pairs
 
 STEPS_MAX = 60
 
@@ -141,14 +142,7 @@ requests = st.one_of([*STRINGS, *HASHES]).filter(_has_one_answer)
 
 
 def test_sequences(judge: Judge) -> None:
-    @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawn()
     @given(longest, st.lists(requests, min_size=STEPS_MAX // 2, max_size=STEPS_MAX))
     def run(longest: str, sequence: list[tuple[object, ...]]) -> None:
         judge.begin(hash_max_listpack_value=longest)

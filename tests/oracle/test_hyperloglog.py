@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.commands import hyperloglog
 from node.types import hyperloglog as hll
 from tests.oracle.conftest import Servers
+from tests.oracle.drawn import drawn
 from tests.oracle.facts import declared, told
-from tests.oracle.oracle import EXAMPLES, SEED, Judge
+from tests.oracle.oracle import SEED, Judge
 from tests.oracle.told import compare_told
 
 TABLES = {
@@ -221,14 +222,7 @@ _requests = st.one_of(
 
 
 def test_sequences(judge: Judge) -> None:
-    @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawn()
     @given(st.sampled_from(["3000", "60"]), st.lists(_requests, min_size=15, max_size=30))
     def run(sparse_max: str, sequence: list[tuple[object, ...]]) -> None:
         judge.begin(hll_sparse_max_bytes=sparse_max)

@@ -8,11 +8,10 @@ import pytest
 
 from node.commands import lists, lists_reading
 from node.registry import Command
-from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
 from tests.oracle.facts import arguments_declared, arguments_told, declared, told
-from tests.oracle.oracle import EXAMPLES, SEED, Judge, Stream, Told, Unlike, words
-from tests.servers import ServerProcess
+from tests.oracle.oracle import EXAMPLES, SEED, Judge, Unlike
+from tests.oracle.told import compare_told
 
 TABLES = {
     "push and pop": """
@@ -448,17 +447,8 @@ TOLD = """
 """
 
 
-def test_what_replicas_are_told(redis70: ServerProcess) -> None:
-    stream = Stream(redis70)
-    told_by_us = Told(Harness())
-    try:
-        stream.of(b"FLUSHALL")
-        for line in TOLD.splitlines():
-            request = words(line)
-            if request:
-                assert told_by_us.of(*request) == stream.of(*request), line
-    finally:
-        stream.close()
+def test_what_replicas_are_told(servers: Servers) -> None:
+    compare_told(servers, TOLD)
 
 
 @pytest.mark.parametrize("size", [100, 400])

@@ -11,9 +11,9 @@ from node.registry import Command
 from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
 from tests.oracle.facts import arguments_declared, arguments_told, declared, told
-from tests.oracle.oracle import EXAMPLES, SEED, Judge, Stream, Told, words
+from tests.oracle.oracle import EXAMPLES, SEED, Judge, Stream, Told
 from tests.oracle.test_sets import ORDERS
-from tests.servers import ServerProcess
+from tests.oracle.told import compare_told
 
 
 def _request(rng: random.Random) -> list[object]:
@@ -93,17 +93,8 @@ TOLD = """
 """
 
 
-def test_what_replicas_are_told(redis70: ServerProcess) -> None:
-    stream = Stream(redis70)
-    told_by_us = Told(Harness())
-    try:
-        stream.of(b"FLUSHALL")
-        for line in TOLD.splitlines():
-            request = words(line)
-            if request:
-                assert told_by_us.of(*request) == stream.of(*request), line
-    finally:
-        stream.close()
+def test_what_replicas_are_told(servers: Servers) -> None:
+    compare_told(servers, TOLD)
 
 
 @pytest.mark.parametrize("kind", ["redis", "valkey"])

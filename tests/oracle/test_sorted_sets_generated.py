@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.types.zset import ZSet
-from tests.oracle.oracle import EXAMPLES, SEED, Judge
+from tests.oracle.drawn import drawn
+from tests.oracle.oracle import Judge
 from tests.oracle.scores import check
 
 STEPS_MAX = 60
@@ -108,14 +109,7 @@ def _is_disordered(judge: Judge, key: str) -> bool:
 
 @pytest.mark.parametrize("entries_max", ["128", "4"])
 def test_sequences(judge: Judge, entries_max: str) -> None:
-    @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawn()
     @given(st.lists(st.one_of(REQUESTS), min_size=STEPS_MAX // 2, max_size=STEPS_MAX))
     def run(sequence: list[tuple[object, ...]]) -> None:
         judge.begin(zset_max_listpack_entries=entries_max)

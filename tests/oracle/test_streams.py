@@ -7,12 +7,13 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.commands import GROUPS
 from tests.commands.harness import Harness
 from tests.oracle.conftest import Servers
+from tests.oracle.drawn import drawn
 from tests.oracle.facts import declared, told
 from tests.oracle.facts import plain as facts_in
 from tests.oracle.oracle import EXAMPLES, SEED, Judge, Unlike, words
@@ -996,14 +997,7 @@ def _without_unsure(tree: Tree) -> Tree:
 
 @pytest.mark.parametrize("entries", [3, 100])
 def test_sequences(judge: Judge, entries: int) -> None:
-    @seed(SEED)
-    @settings(
-        max_examples=max(1, EXAMPLES // 4),
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @drawn(max(1, EXAMPLES // 4), shrink=False)
     @given(st.lists(REQUESTS, min_size=100, max_size=200))
     def sequence(requests: list[tuple[object, ...]]) -> None:
         judge.begin(stream_node_max_entries=str(entries))
