@@ -143,6 +143,9 @@ def ask(core: Core, now_ms: int) -> None:
         contact.asked_ms = now_ms
         contact.acked.clear()
         core.out.put(AskReplicas())
+    _hear_majority(core, now_ms)
+    if contact.since_ms is None:
+        return
     age_ms = now_ms - contact.since_ms
     if age_ms >= _doubt_ms(core):
         _ask_voters(core, now_ms, everyone=age_ms >= bound_ms(core))
@@ -193,6 +196,14 @@ def progress(core: Core, now_ms: int) -> None:
     if not is_needed(core):
         contact.since_ms = contact.target = None
         contact.told = False
+        return
+    _hear_majority(core, now_ms)
+
+
+def _hear_majority(core: Core, now_ms: int) -> None:
+    """A majority may have answered. In a large cluster that is dear to find out: not while replicas answer in time."""
+    contact = core.contact
+    if contact.since_ms is None or now_ms - contact.since_ms < _doubt_ms(core):
         return
     proved_ms = lease.proved_ms(core)
     if proved_ms < contact.since_ms:

@@ -243,6 +243,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._held.append(data)
             self._stopped = True
+            self.client.send = self._held.append  # Push messages, too, come in their order.
             self._transport.pause_reading()
         elif verdict is Verdict.DROP:
             self.abort()
@@ -251,6 +252,7 @@ class Connection(asyncio.Protocol):
     def released(self, kept: bool) -> None:
         """It is known whether this node has been replaced, or is cut off (`gate.Held`)."""
         stopped, self._stopped = self._stopped, False
+        self.client.send = self._send
         if stopped and not kept:
             log.warning("Closing client %s: what it wrote may be lost", self.client.address)
             self.abort()

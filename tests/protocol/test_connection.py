@@ -319,6 +319,7 @@ def test_replies_of_writes_that_are_not_covered_wait_in_their_order(replaced: bo
     server.end_turn()
     wire.resolve("x", b"x")
     assert wire.take() == b"" and not wire.transport.reading, "and no more is read from who waits"
+    wire.connection.client.send(b">message")
     assert len(lease.again) == 1
     lease.again.pop()()
     assert wire.take() == b"" and len(lease.again) == 1, "it is looked at again and again"
@@ -326,7 +327,11 @@ def test_replies_of_writes_that_are_not_covered_wait_in_their_order(replaced: bo
     lease.myself.is_primary = not replaced
     lease.guard.refresh()
     server.end_turn()
-    assert wire.take() == (b"" if replaced else bulks("axbc"))
+    assert wire.take() == (b"" if replaced else bulks("axbc") + b">message")
+    if not replaced:
+        wire.connection.client.send(b">another")
+        server.end_turn()
+        assert wire.take() == b">another"
     assert wire.ended() == ("aborted" if replaced else "") and wire.transport.reading is not replaced
     lease.again.pop()()
     assert not lease.again
