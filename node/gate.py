@@ -1,8 +1,8 @@
 """The reply gate: replies that wait for something, in order with those that do not.
 
-A reply may have to wait until a replication offset is fsynced, until N replicas have acknowledged it, or until an event
-(a blocking command's). Whoever waits gets a Deferred in place of its reply; the connection keeps everything behind it.
-WAIT and WAITAOF are this mechanism asked for by name.
+A reply may have to wait until N replicas have acknowledged an offset, or until an event (a blocking command's). Whoever
+waits gets a Deferred in place of its reply; the connection keeps everything behind it. WAIT is this mechanism asked for by
+name.
 
 The `Guard` stands before and behind the requests of a cluster's node: outside of its lease (`cluster/lease.py`) nothing
 is run, and nothing that was run is acknowledged, until it is known whether this node has been replaced. Replies of writes
