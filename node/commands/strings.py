@@ -194,7 +194,7 @@ def _set_with_options(ctx: Context, args: Args) -> Reply:
         holds = not options.condition or (ctx.peek(key) is None) == (options.condition == b"NX")
     if not holds:
         return reply if options.get else None
-    _store(ctx, key, args[2], deadline_ms, keep_ttl=options.keep_ttl)
+    store(ctx, key, args[2], deadline_ms, keep_ttl=options.keep_ttl)
     if deadline_ms is not None:
         ctx.propagate(b"SET", key, args[2], b"PXAT", b"%d" % deadline_ms)
     elif compared:
@@ -205,7 +205,7 @@ def _set_with_options(ctx: Context, args: Args) -> Reply:
     return reply
 
 
-def _store(ctx: Context, key: bytes, text: bytes, deadline_ms: int | None, *, keep_ttl: bool = False) -> None:
+def store(ctx: Context, key: bytes, text: bytes, deadline_ms: int | None, *, keep_ttl: bool = False) -> None:
     """Set a string, its expiry, and say so."""
     if keep_ttl:
         ctx.write(key)
@@ -231,13 +231,13 @@ def _store(ctx: Context, key: bytes, text: bytes, deadline_ms: int | None, *, ke
 def setnx(ctx: Context, args: Args) -> Reply:
     if ctx.peek(args[1]) is not None:
         return 0
-    _store(ctx, args[1], args[2], None)
+    store(ctx, args[1], args[2], None)
     return 1
 
 
 def _set_until(ctx: Context, args: Args, unit: bytes, command: str) -> Reply:
     deadline_ms = expiry_ms(unit, args[2], ctx.now_ms, command)
-    _store(ctx, args[1], args[3], deadline_ms)
+    store(ctx, args[1], args[3], deadline_ms)
     ctx.propagate(b"SET", args[1], args[3], b"PXAT", b"%d" % deadline_ms)
     return OK
 
@@ -333,7 +333,7 @@ def msetnx(ctx: Context, args: Args) -> Reply:
 )
 def getset(ctx: Context, args: Args) -> Reply:
     before = _found(ctx, args[1])
-    _store(ctx, args[1], args[2], None)
+    store(ctx, args[1], args[2], None)
     ctx.propagate(b"SET", args[1], args[2])
     return before
 

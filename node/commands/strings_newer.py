@@ -6,13 +6,13 @@ Replicas are told of them in words that any server knows (SET, DEL).
 from __future__ import annotations
 
 from node.arguments import EXPIRY_UNITS, expiry_ms
-from node.commands.strings import COMPARISONS, compares
+from node.commands.strings import COMPARISONS, compares, store
 from node.context import Context
 from node.errors import SYNTAX, WRONG_TYPE, CommandError, wrong_arity
 from node.numbers import INT_MAX, parse_int
 from node.registry import KEY_DELETE, KEY_READ, Args, Flag, Group, KeySpec
 from node.resp import Reply
-from node.types.string import STRING_TYPES, compact, text_of
+from node.types.string import STRING_TYPES, text_of
 from node.types.xxh3 import hex_digest
 
 group = Group("string")
@@ -107,16 +107,7 @@ def msetex(ctx: Context, args: Args) -> Reply:
         return 0
     tail = [b"PXAT", b"%d" % deadline_ms] if deadline_ms is not None else [b"KEEPTTL"] if keep_ttl else []
     for key, text in zip(keys, texts, strict=True):
-        if keep_ttl:
-            ctx.write(key)
-            ctx.put(key, compact(text))
-        else:
-            ctx.set(key, compact(text))
-        ctx.modified("set", key)
-        if deadline_ms is not None:
-            ctx.set_deadline(key, deadline_ms)
-            if ctx.node.observers:
-                ctx.node.observe(ctx.database, "expire", key)
+        store(ctx, key, text, deadline_ms, keep_ttl=keep_ttl)
         ctx.propagate(b"SET", key, text, *tail)
     return 1
 
