@@ -1,7 +1,7 @@
 """What the parts of a node's cluster machine share: its state, and the few changes that keep it of one piece.
 
-`machine.py` is the machine; `claims.py`, `epochs.py`, `roles.py`, `health.py` and those that `failover.py` names hold its
-rules as functions of this, and `operations.py` what administrators order.
+`machine.py` is the machine; `claims.py`, `epochs.py`, `roles.py`, `health.py`, `lease.py`, `contact.py` and those that
+`failover.py` names hold its rules as functions of this, and `operations.py` what administrators order.
 """
 
 from __future__ import annotations
