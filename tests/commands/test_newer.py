@@ -261,8 +261,8 @@ def test_payloads(entries_max: str) -> None:
     redis.run("HPEXPIREAT", "h", 1_800_000_000_000, "FIELDS", 1, "b")
     redis.run("HPEXPIREAT", "h", 1_700_000_009_999, "FIELDS", 1, "c")
     payload = redis.run("DUMP", "h")
-    assert payload[0] == (25 if entries_max == "512" else 24)
-    assert payload[-10:-8] == b"\x0c\x00"
+    assert payload[0] == 22, "Valkey's form: Redis has none up to 7.2"
+    assert payload[-10:-8] == bytes([80, 0])
     redis.run("RESTORE", "copy", 0, payload)
     assert redis.run("HPEXPIRETIME", "copy", "FIELDS", 3, "a", "b", "c") == [-1, 1_800_000_000_000, 1_700_000_009_999]
     assert redis.run("OBJECT", "ENCODING", "copy") == (b"listpackex" if entries_max == "512" else b"hashtable")
