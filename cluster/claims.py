@@ -167,7 +167,7 @@ def settle(core: Core, now_ms: int) -> None:
         claims = source.heard is None or source.heard.slots[slot // 8] >> slot % 8 & 1
         if known_ms - one.since_ms > timeout_ms and (source is core.myself or not claims):
             del slotmap.taken[slot]
-            core.out.changed(state=False)
+            core.out.changed(state=False, lasting=False)
 
 
 def _follow_failover(core: Core, claimant: Member, won: int) -> None:

@@ -7,10 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
-from cluster import elections, lease, voting
+from cluster import claims, elections, epochs, lease, voting
 from cluster.core import Core
 from cluster.failover import Vote
 from cluster.machine import Cluster
+from cluster.slotmap import SlotMap
 from gossip import proof
 from gossip.machine import Gossip
 from gossip.members import Link, Member
@@ -91,6 +92,18 @@ RULES: dict[str, Rule] = {
     "vote against a primary that holds a lease": Rule(
         _patched((Member, "leased_ms", property(lambda _: -(10**15), lambda *_: None))), ("cut",), "acknowledges a write",
         "3x2", first=6,
+    ),
+    "take an epoch that another may take": Rule(
+        _patched((epochs, "next_own", lambda core: epochs.greatest(core) + 1),
+                 (epochs, "next_elected", lambda core: core.current_epoch + 1)),
+        ("reshard",), "have owned .* in epoch", "3x2", first=300,
+    ),
+    "give a slot back to who had it": Rule(
+        _patched((claims, "_taken_from", lambda *_: 0), (claims, "_migrating_to", lambda *_: 0)),
+        ("reshard",), "agreement|owners", "5x1", first=301,
+    ),
+    "tell that a node has what it has ceased to claim": Rule(
+        _patched((SlotMap, "claimed", SlotMap.bits)), ("reshard", "pause"), "agreement|owners", "5x1", first=300,
     ),
 }
 

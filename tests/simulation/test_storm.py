@@ -31,7 +31,7 @@ def test_a_storm_of_one_kind(kind: str) -> None:
     assert not outcome.error, f"{outcome.error}: {outcome.again}"
     assert outcome.counts.faults.keys() == {kind}
     assert kind in UNFAIR or not outcome.counts.lost_late
-    if kind in ("slow", "stranger", "clog", "move"):
+    if kind in ("slow", "stranger", "clog", "move", "reshard"):
         assert not outcome.counts.lost, "nothing that was acknowledged is in danger"
 
 
@@ -41,6 +41,10 @@ def test_a_storm_of_one_kind(kind: str) -> None:
         pytest.param(6, "3x2", ("cut",), id="reports-add-up-against-a-primary-that-a-voter-still-answers"),
         pytest.param(22, "3x3", USUAL, id="a-primary-without-its-disk-is-never-failed"),
         pytest.param(31, "3x3", USUAL, id="nor-are-its-replicas-told-by-anybody"),
+        pytest.param(301, "5x1", ("reshard",), id="a-slot-goes-back-to-a-source-whose-epoch-has-grown"),
+        pytest.param(300, "5x1", ("reshard", "pause"), id="an-update-tells-what-nobody-claims"),
+        pytest.param(300, "5x1", ("reshard", "crash"), id="a-slot-that-nobody-claims-has-no-owner-after-a-restart"),
+        pytest.param(100, "3x2", ("reshard", "cut"), id="a-successor-goes-on-importing-what-its-former-primary-has"),
     ],
 )
 def test_what_storms_have_found(seed: int, shape: str, kinds: tuple[str, ...]) -> None:
