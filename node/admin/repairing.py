@@ -19,6 +19,8 @@ from node.admin.link import AdminError, Refusal, Word
 from node.admin.moving import BATCH, Progress, tell_owner
 
 _SETTLE_S = 10.0
+_TAKEN_AT_ONCE = 1024
+"""Slots in one ADDSLOTS: a node saves its table once for all of them."""
 
 
 def introduce(cluster: Cluster, meetings: Sequence[Meeting]) -> None:
@@ -57,22 +59,32 @@ class Repairer:
         """Return when all slots have the home that was planned. AdminError, Interrupted."""
         adopted = [repair for repair in repairs if repair.adopted]
         for repair in adopted:
-            self._batches(repair, self._adopt)
+            if _is_free(repair):
+                self._batches(repair, self._take, _TAKEN_AT_ONCE)
+                self._bump(repair)
+            else:
+                self._batches(repair, self._adopt)
         if adopted:
             self._cluster.refresh()
             self._cluster.settle(_SETTLE_S)  # MIGRATE is refused as long as nodes hold the cluster for down.
+        for repair in filter(_is_free, adopted):
+            tell_owner(self._cluster, repair.slots, repair.home, {repair.home})
         for repair in repairs:
             if repair.movers or not repair.adopted:
                 self._batches(repair, self._repair)
-            if repair.contested:
-                # Louder than any claim that is still on its way: a config epoch that nobody has yet.
-                self._cluster.ask(repair.home, "CLUSTER", "BUMPEPOCH")
+            if not _is_free(repair):
+                self._bump(repair)
 
-    def _batches(self, repair: Repair, do: Callable[[Repair, Sequence[int]], None]) -> None:
-        for start in range(0, len(repair.slots), BATCH):
+    def _bump(self, repair: Repair) -> None:
+        # Louder than any claim that is still on its way: a config epoch that nobody has yet.
+        if repair.contested:
+            self._cluster.ask(repair.home, "CLUSTER", "BUMPEPOCH")
+
+    def _batches(self, repair: Repair, do: Callable[[Repair, Sequence[int]], None], size: int = BATCH) -> None:
+        for start in range(0, len(repair.slots), size):
             if self._interrupt.asked:
                 raise Interrupted("stopped between two steps; run `fix` again to go on")
-            batch = repair.slots[start : start + BATCH]
+            batch = repair.slots[start : start + size]
             try:
                 do(repair, batch)
             except (AdminError, KeyboardInterrupt) as error:
@@ -80,8 +92,22 @@ class Repairer:
                 left = f"Not done yet: {shown_slots(batch)} and what came after; run `fix` again"
                 raise AdminError(f"{how}. {left}") from None
 
+    def _take(self, repair: Repair, slots: Sequence[int]) -> None:
+        """Give slots that nobody has, and that nobody has open, a home in one go. Gossip tells the others."""
+        view = self._cluster.picture.members[repair.home].view
+        assert view is not None
+        owners = view.owners()
+        requests: list[list[Word]] = []
+        if lost := [slot for slot in slots if owners[slot] not in (None, repair.home)]:
+            requests.append(["CLUSTER", "DELSLOTS", *lost])
+        if foreign := [slot for slot in slots if owners[slot] != repair.home]:
+            requests.append(["CLUSTER", "ADDSLOTS", *foreign])
+        replies = self._cluster.link(repair.home).ask_many(requests)
+        _raise_first([reply for reply in replies if isinstance(reply, Refusal)])
+        self._progress.moved(len(slots), 0)
+
     def _adopt(self, repair: Repair, slots: Sequence[int]) -> None:
-        """Give slots that nobody had a home."""
+        """Give slots that nobody had, and of which others have keys or open ends, a home."""
         for mover in repair.movers:
             # Importing, it keeps its keys of slots of which it will hear that somebody else owns them.
             _, foreign = self._owned(mover, slots)
@@ -148,6 +174,11 @@ class Repairer:
         for node in sorted({*repair.opened, *repair.movers} - {repair.home}):
             # NODE leaves a node's importing mark alone when somebody else gets the slot.
             _raise_first(self._each(node, slots, "STABLE"))
+
+
+def _is_free(repair: Repair) -> bool:
+    """Whether slots without an owner can be had for the taking: nobody but their new home has anything of them."""
+    return repair.adopted and not repair.movers and not repair.opened
 
 
 def _raise_first(refusals: Sequence[Refusal]) -> None:

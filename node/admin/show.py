@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cluster.admin.checks import Keys, Problem, Severity, shown_slots
 from cluster.admin.layout import Shard
@@ -38,6 +39,11 @@ def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
+
+
+def _row(table: Table, *cells: str | Text) -> None:
+    """Add a row. A plain text is no markup: [fd00::1] is an address."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
 # The cluster --------------------------------------------------------------------------------------------------------
@@ -73,7 +79,7 @@ def nodes_table(picture: Picture) -> None:
         keys = "" if one.keys is None else f"{one.keys:,}"
         name = one.name if one.is_primary else f"└ {one.name}"
         epoch = str(one.seen.config_epoch)
-        table.add_row(name, one.id[:8], role, slots, keys, epoch, one.server, _state(picture, one))
+        _row(table, name, one.id[:8], role, slots, keys, epoch, one.server, Text.from_markup(_state(picture, one)))
     console().print(table)
 
 
@@ -84,9 +90,14 @@ def summary(picture: Picture) -> str:
     keys = sum(one.keys or 0 for one in owning)
     replicas = sum(not one.is_primary for one in picture.members.values())
     return (
-        f"{len(owning)} primaries own {covered:,} of 16,384 slots with {keys:,} keys; "
-        f"{replicas} replicas, {len(picture.members)} nodes in all."
+        f"{_count(len(owning), 'primary owns', 'primaries own')} {covered:,} of 16,384 slots with "
+        f"{_count(keys, 'key', 'keys')}; {_count(replicas, 'replica', 'replicas')}, "
+        f"{_count(len(picture.members), 'node', 'nodes')} in all."
     )
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def problems_list(problems: Sequence[Problem]) -> None:
@@ -150,7 +161,7 @@ def layout_table(shards: Sequence[Shard]) -> None:
     """What `create` would make."""
     table = _table("slots", "primary", "replicas")
     for shard in shards:
-        table.add_row(format_range(shard.slots), str(shard.primary), ", ".join(map(str, shard.replicas)))
+        _row(table, format_range(shard.slots), str(shard.primary), ", ".join(map(str, shard.replicas)))
     console().print(table)
 
 
@@ -159,8 +170,8 @@ def moves_table(picture: Picture, moves: Sequence[Move], ways: Sequence[str], ke
     table = _table("from", "to", "slots", "which", "keys", "how", right=("slots", "keys"))
     for move, way in zip(moves, ways, strict=True):
         count = sum(keys.get(move.source, {}).get(slot, 0) for slot in move.slots)
-        table.add_row(
-            picture.name(move.source), picture.name(move.target), f"{len(move.slots):,}",
+        _row(
+            table, picture.name(move.source), picture.name(move.target), f"{len(move.slots):,}",
             ", ".join(format_range(one) for one in to_ranges(move.slots)[:6]) + (", ..." if len(move.ranges) > 6 else ""),
             f"{count:,}", way,
         )
@@ -175,7 +186,7 @@ def counts_table(picture: Picture, moves: Sequence[Move]) -> None:
         after[move.target] += len(move.slots)
     table = _table("primary", "slots now", "afterwards", right=("slots now", "afterwards"))
     for node, slots in picture.slots.items():
-        table.add_row(picture.name(node), f"{len(slots):,}", f"{after[node]:,}")
+        _row(table, picture.name(node), f"{len(slots):,}", f"{after[node]:,}")
     console().print(table)
 
 
@@ -186,8 +197,8 @@ def repairs_table(picture: Picture, plan: Repairs) -> None:
     if plan.slots:
         table = _table("what", "why", "owned by", "then by", "keys come from")
         for repair in plan.slots:
-            table.add_row(
-                shown_slots(repair.slots), repair.why, picture.name(repair.owner), picture.name(repair.home),
+            _row(
+                table, shown_slots(repair.slots), repair.why, picture.name(repair.owner), picture.name(repair.home),
                 ", ".join(picture.name(node) for node in repair.movers) or "-",
             )
         console().print(table)

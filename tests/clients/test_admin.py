@@ -19,8 +19,10 @@ import pytest
 from click.testing import CliRunner, Result
 from redis.cluster import RedisCluster
 
+from cluster.admin.layout import Shard
 from cluster.admin.picture import Host
 from cluster.slots import key_slot
+from node.admin import show
 from node.admin.link import Access, Link
 from node.cli import main
 from tests.clients.up import until
@@ -348,7 +350,13 @@ def test_one_that_is_gone_is_forgotten(mixed: Mixed) -> None:
         run("add-node", address(gone), mixed.r, "--yes")
         full.client.execute_command("CLUSTER", "ADDSLOTS", 1)
         assert "owns slot 1" in run("add-node", address(full), mixed.r, "--yes", status=1).stderr
+        empty = [str(slot) for slot in mixed.slots_of("o") if slot not in {key_slot(key.encode()) for key in KEYS}][:40]
+        run("reshard", mixed.r, "--to", address(gone), "--ranges", ",".join(empty), "--yes")
         gone.kill()
+        assert "left alone" in run("fix", mixed.r, "--yes", status=1).output
+        assert "give them up" in run("forget", mixed.r, address(gone), "--yes", status=1).stderr
+        given = run("fix", mixed.r, "--fix-with-unreachable-primaries", "--yes", status=1)
+        assert "40 slots done." in given.output and "gone for good: `forget`" in given.output
         assert "`forget`" in run("check", mixed.r, status=1).output
         assert "`forget`" in run("del-node", mixed.r, address(gone), "--yes", status=1).stderr
         run("forget", mixed.r, address(gone), "--yes")
@@ -363,6 +371,11 @@ def test_a_cluster_of_one_with_a_password(mixed: Mixed) -> None:
         run("create", where, "--allow-few", "--yes", "-a", "secret")
         assert "No problem" in run("check", where, env={"REDISCLI_AUTH": "secret"}).output
         assert "PONG" in run("call", "--askpass", where, "PING", input="secret\n").output
+
+
+def test_an_ipv6_address_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    show.layout_table([Shard(Host("fd00::1", 7000), (0, 16383), (Host("abc", 1),))])
+    assert "[fd00::1]:7000" in capsys.readouterr().out
 
 
 def test_starting_a_node_does_not_read_the_admin_tools() -> None:
