@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -190,3 +191,16 @@ def start(
             if port or "ddress already in use" not in server.log_text():
                 raise
     raise RuntimeError(f"no free port for {kind}")
+
+
+def start_all(kinds: Sequence[str], directory: Path | str, *options: str) -> list[ServerProcess]:
+    """`start` for one of each of these kinds, at the same time. When one can not be started, none is left."""
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        starting = [pool.submit(start, kind, directory, *options) for kind in kinds]
+    failures = [error for one in starting if (error := one.exception()) is not None]
+    if failures:
+        for one in starting:
+            if one.exception() is None:
+                one.result().stop()
+        raise failures[0]
+    return [one.result() for one in starting]

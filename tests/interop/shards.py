@@ -19,7 +19,7 @@ from redis.crc import key_slot
 from redis.retry import Retry
 
 from tests.clients.up import until
-from tests.servers import ServerProcess, start
+from tests.servers import ServerProcess, start, start_all
 
 BOUNDS = [(0, 5460), (5461, 10922), (10923, 16383)]
 
@@ -56,8 +56,7 @@ class Shards:
         self.shard_of = [*range(len(primaries)), *(shard for _, shard in replicas)]
         self.nodes: list[ServerProcess] = []
         try:
-            for kind in [*primaries, *(kind for kind, _ in replicas)]:
-                self.nodes.append(start(kind, folder, *self.options))
+            self.nodes = start_all([*primaries, *(kind for kind, _ in replicas)], folder, *self.options)
             self._link(len(primaries))
         except BaseException:
             self.close()

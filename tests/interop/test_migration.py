@@ -19,8 +19,8 @@ from redis.cluster import RedisCluster
 from redis.crc import key_slot
 
 from tests.bench.migration import by_slot, fill, keys_in, wrong_keys
-from tests.clients.up import free_range, until
-from tests.servers import ServerProcess, start
+from tests.clients.up import until
+from tests.servers import ServerProcess, start, start_all
 
 pytestmark = pytest.mark.real
 
@@ -37,14 +37,14 @@ class Trio:
         # Replicas stay where the test puts them; real primaries begin a sync at once.
         self._options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--repl-diskless-sync-delay", "0")
         self._options += ("--cluster-allow-replica-migration", "no")
-        self.nodes = [self._start(kind) for kind in kinds]
+        self.nodes = start_all(kinds, folder, *self._options)
         for number, (node, (first, last)) in enumerate(zip(self.nodes, RANGES, strict=True)):
             node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         self._meet(self.nodes[1:])
 
     def _start(self, kind: str) -> ServerProcess:
-        return start(kind, self._folder, *self._options, port=free_range(1))
+        return start(kind, self._folder, *self._options)
 
     def _meet(self, newcomers: list[ServerProcess]) -> None:
         for node in newcomers:

@@ -20,12 +20,12 @@ from redis.cluster import ClusterNode, LoadBalancingStrategy, RedisCluster
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from tests.clients.up import free_range, until
-from tests.servers import ServerProcess, start
+from tests.clients.up import until
+from tests.servers import ServerProcess, start, start_all
 
 pytestmark = pytest.mark.real
 
-NODE_TIMEOUT_S = 1.5
+NODE_TIMEOUT_S = 1.0
 OPTIONS = [
     *("--cluster-enabled", "yes"),
     *("--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000))),
@@ -47,15 +47,28 @@ class Mixed:
 
     def start(self, name: str, port: int = 0) -> ServerProcess:
         """Start this node, on the port and directory that it had before, if it had."""
-        node = start(name.partition("-")[0], self._folder, *OPTIONS, port=port or free_range(1))
+        node = start(name.partition("-")[0], self._folder, *OPTIONS, port=port)
+        node.client = plain(node)
         self.nodes[name] = node
         return node
+
+    def start_all(self) -> None:
+        """Start the seven nodes that are there from the beginning."""
+        names = [*KINDS, *FOLLOWS]
+        started = start_all([name.partition("-")[0] for name in names], self._folder, *OPTIONS)
+        self.nodes = dict(zip(names, started, strict=True))
+        for node in self.nodes.values():
+            node.client = plain(node)
 
     def clients(self) -> dict[str, Any]:
         return {name: node.client for name, node in self.nodes.items()}
 
     def id_of(self, name: str) -> str:
-        return str(self.nodes[name].client.execute_command("CLUSTER", "MYID").decode())
+        return self.id_at(self.nodes[name])
+
+    @staticmethod
+    def id_at(node: ServerProcess) -> str:
+        return str(node.client.execute_command("CLUSTER", "MYID").decode())
 
     def link(self) -> None:
         """MEET in a chain, so that most nodes learn of each other by gossip; slots; then replicas."""
@@ -157,9 +170,7 @@ def plain(node: ServerProcess) -> Any:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
     cluster = Mixed(tmp_path_factory.mktemp("mixed"))
     try:
-        for name in [*KINDS, *FOLLOWS]:
-            node = cluster.start(name)
-            node.client = plain(node)
+        cluster.start_all()
         cluster.link()
         yield cluster
     finally:
@@ -238,32 +249,30 @@ def test_redis_py_over_all_kinds(mixed: Mixed, start_at: str) -> None:
 
 
 def test_replicas_of_another_kind_follow(mixed: Mixed) -> None:
-    with client_of(mixed, "hashslot") as cluster:
+    with client_of(mixed, "hashslot") as cluster, cluster.pipeline() as pipe:
         for number in range(200):
-            cluster.set(f"followed:{number}", "x" * number)
-            cluster.hincrby(f"followed:{number}:hash", "n", number)
-            cluster.set(f"followed:{number}:short", "x", ex=1000)
+            pipe.set(f"followed:{number}", "x" * number)
+            pipe.hincrby(f"followed:{number}:hash", "n", number)
+            pipe.set(f"followed:{number}:short", "x", ex=1000)
+        pipe.execute()
     for replica, primary in FOLLOWS.items():
         leader, follower = mixed.nodes[primary], mixed.nodes[replica]
         follower.until_caught_up(leader)
         assert follower.client.dbsize() == leader.client.dbsize() > 0
-        for key in sorted(leader.client.execute_command("KEYS", "followed:1*"))[:60]:
-            assert read_of(follower, key) == read_of(leader, key), key
+        keys = sorted(leader.client.execute_command("KEYS", "followed:*"))
+        assert len(keys) > 100 and dict(read_of(follower, keys)) == dict(read_of(leader, keys))
 
 
-def read_of(node: ServerProcess, key: bytes) -> Any:
-    """Value and deadline of a key as this node has it, replicas included."""
-    read = "HGETALL" if key.endswith(b":hash") else "GET"
-    with node.connect(protocol=2) as client:
-        connection = client.connection_pool.get_connection()
-        try:
-            replies = []
-            for command in (("READONLY",), (read, key), ("PEXPIRETIME", key)):
-                connection.send_command(*command)
-                replies.append(connection.read_response())
-        finally:
-            client.connection_pool.release(connection)
-    return replies[1:]
+def read_of(node: ServerProcess, keys: list[bytes]) -> Iterator[tuple[bytes, Any]]:
+    """Values and deadlines of keys as this node has them, replicas included."""
+    requests = [request for key in keys for request in (
+        ("HGETALL" if key.endswith(b":hash") else "GET", key), ("PEXPIRETIME", key)
+    )]  # fmt: skip
+    with node.connect(protocol=2, single_connection_client=True) as client:
+        connection = client.connection
+        connection.send_packed_command(connection.pack_commands([("READONLY",), *requests]))
+        replies = [connection.read_response() for _ in range(1 + len(requests))]
+    yield from zip(keys, zip(replies[1::2], replies[2::2], strict=True), strict=True)
 
 
 def test_reads_from_replicas_of_another_kind(mixed: Mixed) -> None:
@@ -326,34 +335,36 @@ def owner_everywhere(mixed: Mixed, slot: int, port: int) -> bool:
 # Failing --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("victim", [*KINDS, "hashslot-of-redis", "redis-of-hashslot"])
-def test_killed_node_is_seen_by_all_and_comes_back(mixed: Mixed, victim: str) -> None:
-    dead = mixed.nodes[victim]
-    dead_id, before = mixed.id_of(victim), members(mixed.nodes["valkey-of-hashslot"].client)
+@pytest.mark.parametrize("victims", [*([kind] for kind in KINDS), ["hashslot-of-redis", "redis-of-hashslot"]], ids=" ".join)
+def test_killed_nodes_are_seen_by_all_and_come_back(mixed: Mixed, victims: list[str]) -> None:
+    dead = {name: mixed.nodes.pop(name) for name in victims}
+    ids = {name: Mixed.id_at(node) for name, node in dead.items()}
+    before = members(mixed.nodes["valkey-of-hashslot"].client)
     killed = time.monotonic()
-    dead.kill(signal.SIGKILL)
-    del mixed.nodes[victim]
+    for node in dead.values():
+        node.kill(signal.SIGKILL)
     survivors = mixed.clients()
     try:
         # Silence is noticed after the timeout; agreeing takes a round of gossip more.
-        until(lambda: all_say(survivors, dead_id, "fail"), f"{victim} seen as failed", 2 * NODE_TIMEOUT_S + 8)
+        for name in victims:
+            until(lambda name=name: all_say(survivors, ids[name], "fail"), f"{name} seen as failed", 2 * NODE_TIMEOUT_S + 8)
         took = time.monotonic() - killed
         assert took > NODE_TIMEOUT_S * 0.9, f"declared dead after {took:.1f} s, before the timeout"
-        if victim in KINDS:
+        if victims[0] in KINDS:
             until(lambda: all_states(survivors) == {"fail"}, "down, for want of slots")
-            assert members(survivors["hashslot-of-valkey"])[dead_id][2] == before[dead_id][2]
+            assert members(survivors["hashslot-of-valkey"])[ids[victims[0]]][2] == before[ids[victims[0]]][2]
             down = next(iter(survivors.values()))
             with pytest.raises(redis.RedisError, match="cluster is down"):
                 down.execute_command("GET", "x")
         else:
             assert all_states(survivors) == {"ok"}
     finally:
-        node = mixed.start(victim, dead.port)
-        node.client = plain(node)
-        dead.client.close()
+        for name, node in dead.items():
+            mixed.start(name, node.port)
+            node.client.close()
     mixed.until_healthy()
-    assert mixed.id_of(victim) == dead_id
-    with client_of(mixed, victim) as cluster:
+    assert {name: mixed.id_of(name) for name in victims} == ids
+    with client_of(mixed, victims[0]) as cluster:
         for number in range(50):
             assert cluster.set(f"after:{number}", number)
 
@@ -373,22 +384,22 @@ def all_states(clients: dict[str, Any]) -> set[str]:
 # Coming and going -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_newcomer_is_met_and_forgotten(mixed: Mixed, kind: str) -> None:
-    """Met by one node, known to all by gossip; after FORGET on all it is gone and stays away."""
-    name = f"{kind}-newcomer"
-    newcomer = mixed.start(name)
-    newcomer.client = plain(newcomer)
+def test_newcomers_are_met_and_forgotten(mixed: Mixed) -> None:
+    """One of each kind, each met by one node of another kind, known to all by gossip; after FORGET on all they stay away."""
+    names = {kind: f"{kind}-newcomer" for kind in KINDS}
+    ids: dict[str, str] = {}
     try:
-        host = mixed.nodes["hashslot" if kind != "hashslot" else "redis"]
-        host.client.execute_command("CLUSTER", "MEET", "127.0.0.1", newcomer.port)
+        for kind, host in zip(KINDS, [*KINDS[1:], KINDS[0]], strict=True):
+            newcomer = mixed.start(names[kind])
+            mixed.nodes[host].client.execute_command("CLUSTER", "MEET", "127.0.0.1", newcomer.port)
         until(mixed.all_know_all, "known to all", 30)
-        node_id = mixed.id_of(name)
+        ids = {name: mixed.id_of(name) for name in names.values()}
     finally:
-        newcomer.stop()
-        del mixed.nodes[name]
+        for name in names.values():
+            mixed.nodes.pop(name).stop()
     for client in mixed.clients().values():
-        client.execute_command("CLUSTER", "FORGET", node_id)
+        for node_id in ids.values():
+            client.execute_command("CLUSTER", "FORGET", node_id)
     for known_by, client in mixed.clients().items():
-        assert node_id not in members(client), f"{known_by} still knows it"
+        assert members(client).keys().isdisjoint(ids.values()), f"{known_by} still knows one"
     mixed.until_healthy()

@@ -14,7 +14,7 @@ import redis
 from redis.crc import key_slot
 
 from tests.clients.up import until
-from tests.interop.test_mixed_cluster import FOLLOWS, KINDS, SLOTS, Mixed, cluster_info, owner_everywhere, plain
+from tests.interop.test_mixed_cluster import FOLLOWS, KINDS, SLOTS, Mixed, cluster_info, owner_everywhere
 from tests.oracle.wire import Wire, parse
 from tests.servers import ServerProcess
 
@@ -29,9 +29,7 @@ HEADER_BYTES = 2256
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
     mixed = Mixed(tmp_path_factory.mktemp("pubsub"))
     try:
-        for name in [*KINDS, *FOLLOWS]:
-            node = mixed.start(name)
-            node.client = plain(node)
+        mixed.start_all()
         mixed.link()
         yield mixed
     finally:

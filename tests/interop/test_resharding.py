@@ -19,7 +19,7 @@ from redis.cluster import RedisCluster
 
 from tests.clients.conftest import tool
 from tests.clients.up import until
-from tests.servers import ServerProcess, start
+from tests.servers import ServerProcess, start, start_all
 
 pytestmark = pytest.mark.real
 
@@ -197,8 +197,7 @@ class Shards:
         kinds = {"giver": "hashslot", "taker": "hashslot", "third": "hashslot", "heir": "hashslot", "guest": "valkey",
                  "taken": "hashslot"}  # fmt: skip
         try:
-            for name, kind in kinds.items():
-                self.nodes[name] = start(kind, folder, *CLUSTERED)
+            self.nodes = dict(zip(kinds, start_all(list(kinds.values()), folder, *CLUSTERED), strict=True))
             self.link()
         except BaseException:
             self.stop()

@@ -191,7 +191,7 @@ class Machine:
         shell = shutil.which("bash")
         assert shell is not None
         done = subprocess.run([shell, "-ec", text], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=180)  # fmt: skip
+                              stderr=subprocess.STDOUT, text=True, timeout=400)  # fmt: skip
         assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{self.logs()}"
         return done.stdout
 
@@ -224,7 +224,7 @@ def members(port: int) -> list[str]:
         return [info.get("server_name", "redis") for info in infos.values()]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_node_is_replaced_under_load_and_back(machine: Machine) -> None:
     first = free_decades()
     ours, valkeys, ours_again = (str((first + decade * STEP) // 10) for decade in range(3))
