@@ -136,8 +136,12 @@ def hear(core: Core, sender: Member, header: Header, now_ms: int) -> None:
     comeback = core.comeback
     if sender is not core.myself.primary or core.data_link.connected:
         return
+    waits = bool(header.message_flags & MessageFlag.WAITS)
+    if comeback.loaded and comeback.asks_since_ms is not None and not waits and header.cluster_ok:
+        _give_up(core)  # It has gone on.
+        return
     has_less = header.primary is None and header.offset < core.offset
-    if comeback.loaded and has_less and header.message_flags & MessageFlag.WAITS and _may_ask(core):
+    if comeback.loaded and has_less and waits and _may_ask(core):
         _ask(core, sender, now_ms)
         return
     if not has_all_of(core, sender):
@@ -182,9 +186,13 @@ def tick(core: Core, now_ms: int) -> None:
     if comeback.asks_since_ms is None:
         return
     if now_ms - comeback.asks_since_ms > longest_wait_ms(core.settings.node_timeout_ms):
-        core.out.log(Level.WARNING, "This replica could not take over: following its primary, which has less data")
-        comeback.over = True
-        comeback.asks_since_ms = comeback.less_since_ms = None
+        _give_up(core)
+
+
+def _give_up(core: Core) -> None:
+    core.out.log(Level.WARNING, "This replica could not take over: following its primary, which has less data")
+    core.comeback.over = True
+    core.comeback.asks_since_ms = core.comeback.less_since_ms = None
 
 
 def linked(core: Core) -> None:

@@ -1,6 +1,6 @@
 """Whether a primary that owns slots grants a replica its vote. The vote is on disk before it is told.
 
-Redis's rules (`clusterSendFailoverAuthIfNeeded`), and three of our own inside them:
+Redis's rules (`clusterSendFailoverAuthIfNeeded`), and four of our own inside them:
 
 - A primary whose PING this node has answered less than a node timeout ago may hold a lease by that (`lease.py`): nobody gets
   a vote against it until then, though others find it failed, and from the vote on it gets no other answer for a timeout.
@@ -10,6 +10,7 @@ Redis's rules (`clusterSendFailoverAuthIfNeeded`), and three of our own inside t
   less is better than one without an owner.
 - A candidate that has had this node's vote may have it again in a later epoch at once. Redis lets two node timeouts
   pass, so that a winner can tell of its win first; there is nothing to wait for when the winner itself asks again.
+- A primary that waits for one of its replicas to take over (`restarts.py`) votes for it, though it has not failed.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _refusal(core: Core, candidate: Member, header: Header, now_ms: int) -> str:
         return "it is a master node"
     if primary is None:
         return "I don't know its master"
-    if not primary.failed and not forced:
+    if not primary.failed and not forced and not (primary is core.myself and core.comeback.since_ms is not None):
         return "its master is up"
     leased_ms = now_ms - primary.leased_ms
     if not forced and leased_ms <= core.settings.node_timeout_ms:

@@ -28,7 +28,22 @@ from gossip.messages import (
     NodeFlag,
     Ping,
 )
-from tests.cluster.machines import ME, NO_SLOTS, NOW, SETTINGS, B, C, D, Peer, header, ping, primary, replica, saved
+from tests.cluster.machines import (
+    ME,
+    NO_SLOTS,
+    NOW,
+    SETTINGS,
+    B,
+    C,
+    D,
+    Peer,
+    header,
+    ping,
+    primary,
+    replica,
+    saved,
+    three,
+)  # fmt: skip
 
 E = NodeId("e" * 40)
 T = SETTINGS.node_timeout_ms
@@ -159,6 +174,41 @@ def test_no_second_replica_of_a_primary_gets_a_vote_within_two_timeouts() -> Non
 ])
 def test_who_has_missed_something_gets_no_vote(fields: dict[str, object], why: str) -> None:
     assert ask(voter(), D, **fields) == (False, f"Failover auth denied to {D} (): {why}")
+
+
+def test_a_primary_that_waits_for_its_replica_votes_for_it() -> None:
+    """Found by a storm: its replica had not heard that it waits, and lacked one vote for as long as it waited."""
+    cluster = three()
+    cluster.rejoining = True
+    member = cluster.members[D]
+    member.offset, member.answered = 100, True
+    slots = cluster.slotmap.bitmap(ME)
+    about = {"primary": ME, "config_epoch": 1, "slots": slots}
+    finish(cluster)
+    assert ask(cluster, D, **about) == (False, f"Failover auth denied to {D} (): its master is up")
+    cluster.step(Tick(), NOW)
+    assert cluster.comeback.since_ms is not None and cluster.header().message_flags & MessageFlag.WAITS
+    assert ask(cluster, D, **about)[0]
+
+
+def test_a_replica_with_a_file_asks_only_while_its_primary_waits() -> None:
+    cluster = candidate()
+    cluster.members[B].flags &= ~FAIL
+    cluster.data_loaded(cluster.shard, 100)
+    peer = Peer(cluster, B)
+    waiting = header(B, 2, offset=10, cluster_ok=False, message_flags=MessageFlag.WAITS)
+    peer.says(ping(replace(waiting, message_flags=MessageFlag.NONE), kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is None, "a primary that does not say so may have newer data, counted anew"
+    peer.says(ping(replace(waiting, offset=100), kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is None, "as much"
+    peer.says(ping(waiting, kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is not None and cluster.election.due_ms is not None
+    peer.says(ping(replace(waiting, message_flags=MessageFlag.NONE), kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is not None
+    peer.says(ping(replace(waiting, message_flags=MessageFlag.NONE, cluster_ok=True), kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is None, "it has gone on"
+    peer.says(ping(waiting, kind=MessageType.PONG))
+    assert cluster.comeback.asks_since_ms is None
 
 
 def test_only_replicas_of_failed_primaries_get_votes_unless_forced() -> None:

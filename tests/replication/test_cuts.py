@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -21,6 +24,16 @@ from node.replication.peer import Peer
 from node.replication.primary import PrimarySide
 from node.replication.state import Replication
 from tests.replication.world import Member, World, follow
+
+
+@dataclass
+class Saved:
+    """What a node's file holds: its stream, where that begins, where the history's id last changed, which id that was."""
+
+    stream: list[tuple[int, int]]
+    base: int
+    turned: int
+    history: str
 
 
 class Shadow:
@@ -53,8 +66,33 @@ class Shadow:
 
     def watch(self, member: Member) -> None:
         """Note every byte of this node's stream, and judge its answers to PSYNC."""
+        self.streams[member.port], self.bases[member.port] = [], 0
+        self.listen(member)
+
+    def restarted(self, member: Member, saved: Saved) -> None:
+        """This node is another process, with the data of a file."""
+        port, replication = member.port, member.node.replication
+        self.streams[port], self.bases[port] = list(saved.stream), saved.base
+        self.turned[port] = saved.turned
+        if replication.following is None:
+            self.parents[replication.id] = saved.history
+            self.turned[port] = saved.base + len(saved.stream)
+        early, replication._pending = replication._pending, []
+        replication._pending_bytes = 0
+        replication.offset -= sum(map(len, early))
+        self.listen(member)
+        for data in early:  # Keys of the file whose time had come.
+            replication._append(data)
+
+    def save(self, member: Member, file: Path) -> Saved:
+        """Write a node's file, and remember what is in it."""
+        member.save(file)
+        port = member.port
+        place = member.node.replication.place()
+        return Saved(list(self.streams[port]), self.bases[port], self.turned.get(port, 0), place[1] if place else "")
+
+    def listen(self, member: Member) -> None:
         replication, port = member.node.replication, member.port
-        self.streams[port], self.bases[port] = [], 0
         append, adopt = replication._append, replication.adopt
 
         def noted_append(data: bytes) -> None:
@@ -159,17 +197,20 @@ def content(member: Member) -> dict[Any, Any]:
     return found
 
 
-OPS = ("write", "write", "write", "wait", "cut", "cut later", "promote", "chain", "wait long")
+OPS = (
+    "write", "write", "write", "wait", "cut", "cut later", "promote", "chain", "wait long",
+    "save", "restart", "stop and start", "failover",
+)  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 @given(
     seed=st.integers(0, 1 << 32),
     chunk=st.sampled_from((1, 7, 64, 1 << 12)),
     mode=st.sampled_from(("swapdb", "disabled")),
     diskless=st.sampled_from(("yes", "no")),
     backlog=st.sampled_from(("16kb", "1mb")),
-    plan=st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 1 << 16)), min_size=5, max_size=40),
+    plan=st.lists(st.tuples(st.sampled_from(OPS), st.integers(0, 1 << 16)), min_size=12, max_size=40),
 )
 def test_cuts_at_any_place(
     seed: int, chunk: int, mode: str, diskless: str, backlog: str, plan: list[tuple[str, int]]
@@ -190,8 +231,11 @@ def test_cuts_at_any_place(
         write(source, primary, number)
     for member in members[1:]:
         follow(member, 7000)
-    for number, (what, value) in enumerate(plan):
-        primary = step(world, members, primary, source, what, value, 1000 + number)
+    files = Files(shadow)
+    with TemporaryDirectory() as folder:
+        files.folder = Path(folder)
+        for number, (what, value) in enumerate(plan):
+            primary = step(world, members, files, primary, source, what, value, 1000 + number)
     world.settle()
     for number in range(5):
         write(source, primary, 9000 + number)
@@ -208,9 +252,32 @@ def turn(world: World, member: Member, port: int) -> None:
     member.run("REPLICAOF", "127.0.0.1", port)
 
 
+@dataclass
+class Files:
+    """The nodes' files, by port."""
+
+    shadow: Shadow
+    folder: Path = Path()
+    saved: dict[int, Saved] = field(default_factory=dict)
+
+    def save(self, member: Member) -> None:
+        """Unless it has nothing that a file could tell the place of."""
+        if not member.node.unusual & Unusual.LOADING and member.node.replication.place() is not None:
+            self.saved[member.port] = self.shadow.save(member, self.folder / f"{member.port}.rdb")
+
+    def restart(self, world: World, members: list[Member], member: Member) -> Member:
+        """A node comes back with what its file holds."""
+        saved = self.saved[member.port]
+        file = self.folder / f"{member.port}.rdb"
+        again = world.restart(member, file, lambda one: self.shadow.restarted(one, saved))
+        members[members.index(member)] = again
+        return again
+
+
 def step(
-    world: World, members: list[Member], primary: Member, source: random.Random, what: str, value: int, number: int
-) -> Member:
+    world: World, members: list[Member], files: Files, primary: Member, source: random.Random, what: str, value: int,
+    number: int,
+) -> Member:  # fmt: skip
     """Do one thing of the plan. Returns who is the primary now."""
     others = [member for member in members if member is not primary]
     chosen = others[value % len(others)]
@@ -236,6 +303,26 @@ def step(
             if member is not chosen:
                 turn(world, member, chosen.port)
         return chosen
+    elif what == "failover":
+        following = chosen.node.replication.following
+        if following is None or not following.connected or following.port != primary.port:
+            return primary
+        world.settle()
+        primary.run("FAILOVER", "TO", "127.0.0.1", chosen.port)
+        world.until(lambda: chosen.node.replication.following is None)
+        world.until(lambda: primary.node.replication.failover.state == "no-failover")
+        return chosen
+    elif what == "save":
+        files.save(chosen)
+    elif what == "restart":  # With an older file a primary would be the shorter end of two histories.
+        if chosen.port in files.saved and not chosen.node.unusual & Unusual.LOADING:
+            files.restart(world, members, chosen)
+    elif what == "stop and start":
+        ends = primary if value % 2 else chosen
+        files.save(ends)
+        if ends.port in files.saved and not ends.node.unusual & Unusual.LOADING and ends.node.replication.place():
+            again = files.restart(world, members, ends)
+            return again if ends is primary else primary
     elif what == "chain":
         head = others[(value + 1) % len(others)]
         behind = head.node.replication.following

@@ -12,15 +12,17 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from cluster.views import LinkView
 from node import resp
-from node.client import Client
+from node.client import Client, Unusual
 from node.config import Config
 from node.errors import CommandError
 from node.gate import Deferred
 from node.persistence.encodings import MODULE_CLASSES
+from node.persistence.loading import LoadError, Loading
 from node.persistence.payload import dump
 from node.protocol import RequestParser
 from node.replication.following import Following
@@ -115,6 +117,15 @@ class Wire:
             self.following.lost("cut")
             self.world.reconnect(self.replica, self.following)
 
+    def broken(self) -> None:
+        """One of the processes is no more: the other end hears of it, if it is there."""
+        if self.open:
+            self._end()
+            self._tell_primary()
+            if self.replica.node.replication.following is self.following:
+                self.following.lost("reset")
+                self.world.reconnect(self.replica, self.following)
+
     def close_by_primary(self) -> None:
         """The primary closes: the replica hears of it in the next turn."""
         if self.open:
@@ -155,6 +166,7 @@ class Member:
         config.set_many(settings)
         self.world = world
         self.port = port
+        self.settings = settings
         self.resumed = 0
         """How often postponed requests were let go on."""
         self.node = Node(config, self, random.Random(world.random.getrandbits(32)), world.now_ms)
@@ -201,6 +213,14 @@ class Member:
         self.world.later(delay_ms, action)
 
     # For tests
+
+    def save(self, file: Path) -> None:
+        """What BGSAVE would write now."""
+        walk = self.node.saving._walk()
+        data = b""
+        while not walk.finished:
+            data += walk.step(1 << 14, 1 << 20)
+        file.write_bytes(data)
 
     def run(self, *args: object, client: Client | None = None) -> resp.Reply:
         """One request as a chunk of its own. CommandError for an error reply."""
@@ -257,6 +277,27 @@ class World:
         named = {name.replace("_", "-"): value for name, value in settings.items()}
         member = self.members[port] = Member(self, port, named)
         return member
+
+    def restart(self, member: Member, file: Path, begun: Callable[[Member], None]) -> Member:
+        """This node's process ends, at once for everybody; another begins in its place with the data of the file.
+
+        begun: called when it knows how far its data is, before anybody can ask it.
+        """
+        following = member.node.replication.following
+        for wire in [one for one in self.wires if member in (one.replica, one.primary)]:
+            wire.broken()
+        member.node.replication.following = None
+        again = self.members[member.port] = Member(self, member.port, member.settings)
+        if following is not None:
+            again.node.mark(Unusual.LOADING, True)
+            again.node.replication.follow(following.host, following.port)
+        ended: list[LoadError | None] = []
+        Loading(again.node, file, ended.append).begin()
+        begun(again)
+        self.until(lambda: bool(ended))
+        assert ended == [None]
+        again.node.replication.loaded()
+        return again
 
     def later(self, delay_ms: int, action: Callable[[], None]) -> None:
         self._count += 1
