@@ -6,7 +6,8 @@ is gone when it comes back. Redis's and Valkey's go on as long, or longer.
 
 So the writes that nothing has *covered* yet may reach back no further than `bound_ms`. When they do, the replies of
 writes are withheld, though the writes are done, until either there is cover, or the lease ends and the connections are
-closed: nobody can say then what has become of these writes. Whoever is cut off loses what it has acknowledged in the last
+closed: nobody can say then what has become of these writes. When that takes long, no more writes are done: who comes later
+may still be told that nothing was. Whoever is cut off loses what it has acknowledged in the last
 `bound_ms`, not in the last node timeout. Two things cover what was written before a moment, either will do:
 
 - Every replica that could take over has acknowledged the stream up to that moment (REPLCONF GETACK asks for it, as WAIT

@@ -229,6 +229,11 @@ class Cluster(Core):
         return contact.answers_until_ms(self)
 
     @property
+    def withholds(self) -> bool:
+        """Whether replies have waited for so long that no more writes should be done meanwhile."""
+        return self.ok and self.contact.told
+
+    @property
     def asks_at_ms(self) -> int | None:
         """From when on (unix ms) `wrote` must be called; None: not, as things are."""
         return contact.asks_at_ms(self)

@@ -257,6 +257,8 @@ class Bus:
                 self._handlers[type(effect)](effect)
             self._node.slots_changed()
             self._guard.refresh()
+            if self._cluster.withholds is not self._node.pause.uncovered:
+                self._node.pause_while_uncovered(self._cluster.withholds)
         except OSError as error:
             log.critical("Fatal: can't update cluster config file %s: %s", self._nodes_conf, error.strerror)
             self._node.io.shut_down(exit_status=1)

@@ -107,14 +107,21 @@ class NodeIO(Protocol):
 
 @dataclass(slots=True)
 class Pause:
-    """CLIENT PAUSE: until when, and whether only writes wait; and a manual failover's own pause of writes.
+    """CLIENT PAUSE: until when, and whether only writes wait; a manual failover's own pause of writes; and whether they wait
+    since those before are not covered (`cluster/contact.py`).
 
-    Times are unix ms, the failover's those of `NodeIO.steady_ms`; 0 while there is no such pause. Neither ends the other.
+    Times are unix ms, the failover's those of `NodeIO.steady_ms`; 0 while there is no such pause. None ends another.
     """
 
     until_ms: int = 0
     only_writes: bool = False
     failover_until_ms: int = 0
+    uncovered: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything waits."""
+        return self.until_ms > 0 or self.failover_until_ms > 0 or self.uncovered
 
     def drop_expired(self, now_ms: int, steady_ms: int) -> bool:
         """Forget what is over; whether anything was."""
@@ -325,13 +332,22 @@ class Node:
         else:
             self._resume()
 
+    def pause_while_uncovered(self, uncovered: bool) -> None:
+        """Let no write in while those before wait for their cover: whoever waits here may still be told that nothing was
+        done."""
+        self.pause.uncovered = uncovered
+        if uncovered:
+            self.mark(Unusual.PAUSED, True)
+        else:
+            self._resume()
+
     def end_pauses(self) -> None:
         """End what is over by now."""
         if self.pause.drop_expired(self.now_ms, self.io.steady_ms()):
             self._resume()
 
     def _resume(self) -> None:
-        self.mark(Unusual.PAUSED, self.pause.until_ms > 0 or self.pause.failover_until_ms > 0)
+        self.mark(Unusual.PAUSED, self.pause.is_on)
         self.io.resume_clients()
 
     # Data ---------------------------------------------------------------------------------------------------------

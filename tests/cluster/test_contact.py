@@ -175,12 +175,13 @@ def test_who_is_cut_off_lets_replies_wait_asks_everybody_and_is_heard_of() -> No
     assert len(asked_voters(shard.write(after_ms=BOUND * 7 // 10))) == 1
     assert len(asked_voters(shard.look(after_ms=BOUND * 3 // 10))) == 1, "the other one too"
     assert shard.left_ms() == 0
+    assert not shard.cluster.withholds
     shard.look(after_ms=BOUND)
-    assert shard.cluster.contact.told and shard.left_ms() == -BOUND
+    assert shard.cluster.withholds and shard.left_ms() == -BOUND
     shard.answering = {C}
     shard.answer()
     left_ms = shard.left_ms()
-    assert left_ms is None and not shard.cluster.contact.told
+    assert left_ms is None and not shard.cluster.withholds
 
 
 def test_who_has_heard_of_nobody_lately_waits_with_the_first_write() -> None:
@@ -213,7 +214,7 @@ def test_its_lease_ends_as_ever() -> None:
     while shard.now_ms <= end_ms:
         shard.look(after_ms=5)
         assert shard.cluster.ok is (shard.now_ms <= end_ms)
-    assert shard.left_ms() is None, "what comes is refused by the state of the cluster"
+    assert shard.left_ms() is None and not shard.cluster.withholds, "what comes is refused by the state of the cluster"
 
 
 def test_a_way_that_takes_long_makes_the_bound_long_up_to_half_the_timeout() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import resp
+from node.executor import Postponed
 from node.replication import fullsync
 from node.replication.primary import PrimarySide
 from tests.replication.world import Member, Wire, World, follow, pair
@@ -406,3 +407,22 @@ def test_who_was_replaced_has_not_a_byte_more_than_its_successor() -> None:
     world.settle()
     assert primary.node.replication.offset == replica.node.replication.offset
     assert (replica.node.stats.sync_partial_ok, replica.node.stats.sync_full) == (1, 0)
+
+
+def test_while_writes_are_not_covered_no_more_are_done_and_reads_are() -> None:
+    world = World()
+    primary, _ = pair(world)
+    primary.node.pause_while_uncovered(True)
+    with pytest.raises(Postponed):
+        primary.run("SET", "key", "value")
+    assert primary.run("GET", "key:1") == b"value:1"
+    primary.run("CLIENT", "UNPAUSE")
+    with pytest.raises(Postponed):
+        primary.run("SET", "key", "value")
+    primary.node.pause_clients(world.now_ms + 1000, only_writes=True)
+    primary.node.pause_while_uncovered(False)
+    with pytest.raises(Postponed):
+        primary.run("SET", "key", "value")
+    resumed = primary.resumed
+    primary.node.unpause_clients()
+    assert primary.run("SET", "key", "value") == resp.OK and primary.resumed > resumed
