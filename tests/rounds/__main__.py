@@ -1,7 +1,7 @@
 """Faults on real processes, each on a host of its own, with every acknowledged write checked afterwards.
 
     python -m tests.rounds                          20 rounds of each fault, about 20 minutes
-    python -m tests.rounds --fault stop --rounds 3  kill, restart, stop, isolate, halve, delay
+    python -m tests.rounds --fault stop --rounds 3  kill, restart, stop, isolate, halve, delay, move
     python -m tests.rounds --fault isolate --kind hashslot --kind valkey    the same on other nodes, to compare
 """
 
@@ -16,9 +16,11 @@ from pathlib import Path
 
 from tests.rounds.faults import FAULTS, Outcome
 from tests.rounds.hosts import Hosts, missing
+from tests.rounds.moves import kill_side
 from tests.rounds.nodes import CLIENT, NODES, Nodes
 
 KINDS = ("hashslot", "valkey", "redis")
+ROUNDS = {**FAULTS, "move": kill_side}
 
 
 def run(fault: str, rounds: int, timeout_ms: int, kind: str) -> list[Outcome]:
@@ -31,7 +33,7 @@ def run(fault: str, rounds: int, timeout_ms: int, kind: str) -> list[Outcome]:
         with Nodes(hosts, Path(folder), timeout_ms, kind) as nodes:
             for number in range(rounds):
                 try:
-                    outcome = FAULTS[fault](nodes, number)
+                    outcome = ROUNDS[fault](nodes, number)
                 except BaseException:
                     print(nodes.tails(), file=sys.stderr)
                     raise
@@ -48,14 +50,14 @@ def run(fault: str, rounds: int, timeout_ms: int, kind: str) -> list[Outcome]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fault", choices=sorted(FAULTS), action="append", help="which; all of them by default")
+    parser.add_argument("--fault", choices=sorted(ROUNDS), action="append", help="which; all of them by default")
     parser.add_argument("--kind", choices=KINDS, action="append", help="which servers; ours by default")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--node-timeout", type=int, default=2000, help="cluster-node-timeout in ms")
     asked = parser.parse_args()
     if why := missing():
         sys.exit(why)
-    for fault in asked.fault or FAULTS:
+    for fault in asked.fault or ROUNDS:
         for kind in asked.kind or KINDS[:1]:
             print(f"{kind} {fault}: {_sum(run(fault, asked.rounds, asked.node_timeout, kind))}", flush=True)
 

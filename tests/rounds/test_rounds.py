@@ -11,6 +11,7 @@ import pytest
 
 from tests.rounds.faults import isolate, kill, stop
 from tests.rounds.hosts import Hosts, missing
+from tests.rounds.moves import kill_side
 from tests.rounds.nodes import CLIENT, NODES, Nodes
 
 pytestmark = pytest.mark.real
@@ -47,3 +48,9 @@ def test_an_isolated_primary_stops_within_the_node_timeout(nodes: Nodes) -> None
     outcome = isolate(nodes, 2)
     assert 0 < outcome.written_s < TIMEOUT_MS / 1000 + SLOW_CLIENT_S, f"{outcome}\n{nodes.tails()}"
     assert outcome.lost < outcome.acknowledged / 25, f"a timeout's worth of writes is lost: {outcome}\n{nodes.tails()}"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_who_dies_with_the_permission_to_hand_slots_over_loses_nothing(nodes: Nodes, side: str) -> None:
+    outcome = kill_side(nodes, 3, phase="failover-granted", side=side)
+    assert outcome.acknowledged > 100 and outcome.lost == 0, f"{outcome}\n{nodes.tails()}"
