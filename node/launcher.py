@@ -225,7 +225,7 @@ class Launcher:
             "port": str(child.planned.address.port),
             "bind": self._asked.bind,
             "dir": str(child.folder),
-            "logfile": str(child.folder / "node.log"),
+            "logfile": "node.log",
             "cluster-enabled": "yes",
             "cluster-config-file": "nodes.conf",
             "cluster-announce-ip": child.planned.address.ip,

@@ -59,6 +59,11 @@ def run_node(config: Config, arguments: Sequence[str] = (), parent_alive: int | 
         return "S" if server and server.node.replication.following else "M"
 
     try:
+        _enter(config.dir)  # Before the log: as in Redis, its name is relative to `dir`, wherever the two were set.
+    except StartError as error:
+        print(f"hashslot: {error}", file=sys.stderr)
+        return 1
+    try:
         logs.set_up(config.logfile, config.loglevel, role)
         config.on_change("loglevel", logs.set_level)
     except OSError as error:
@@ -99,13 +104,17 @@ def node_command(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-m", "node.cli", "node", *arguments], {**os.environ, "PYTHONPATH": floors}
 
 
+def _enter(folder: str) -> None:
+    """Make the working directory of it that all relative names start from. StartError."""
+    if folder:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise StartError(f"Can't chdir to '{folder}': {error.strerror}") from error
+
+
 def _prepare(config: Config, arguments: Sequence[str]) -> tuple[Server, IO[str] | None]:
     """Everything up to opening sockets. StartError with the reason."""
-    if config.dir:
-        try:
-            os.chdir(config.dir)
-        except OSError as error:
-            raise StartError(f"Can't chdir to '{config.dir}': {error.strerror}") from error
     if pidfile := _pidfile(config):
         Path(pidfile).write_text(f"{os.getpid()}\n")
     log.log(NOTICE, "oO0OoO0OoO0Oo hashslot is starting oO0OoO0OoO0Oo")

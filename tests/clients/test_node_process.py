@@ -214,11 +214,14 @@ def test_start_takes_so_long(tmp_path: Path, record_property: Any) -> None:
 
 def test_daemon(kind: str, tmp_path: Path) -> None:
     port = free_port()
-    pidfile, logfile = tmp_path / "node.pid", tmp_path / "node.log"
-    options = ["--daemonize", "yes", "--pidfile", str(pidfile), "--logfile", str(logfile), "--dir", str(tmp_path)]
+    folder = tmp_path / "there"
+    folder.mkdir()
+    pidfile, logfile = folder / "node.pid", folder / "node.log"
+    # All names are relative to `dir`, which itself is to where it was started.
+    options = ["--daemonize", "yes", "--pidfile", pidfile.name, "--logfile", logfile.name, "--dir", folder.name]
     with Run(kind, tmp_path, "--port", str(port), "--save", "", *options) as run:
         assert run.status() == 0
-        until(lambda: READY in logfile.read_text(), "ready")
+        until(lambda: logfile.exists() and READY in logfile.read_text(), "ready")
         pid = int(pidfile.read_text())
         try:
             assert client_of(port).info("server")["process_id"] == pid
