@@ -214,7 +214,7 @@ def _announce(ctx: Context, option: bytes, value: bytes) -> None:
 def failover_command(ctx: Context, args: Args) -> Reply:
     replication = ctx.node.replication
     if ctx.node.clustered:
-        raise CommandError("ERR FAILOVER not allowed in cluster mode.")
+        raise CommandError("ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.")
     if len(args) == 2 and args[1].lower() == b"abort":
         if replication.failover.state == failover.NONE:
             raise CommandError("ERR No failover in progress.")

@@ -35,6 +35,7 @@ from tests.cluster.machines import (
     SETTINGS,
     B,
     C,
+    Caller,
     D,
     Peer,
     header,
@@ -189,6 +190,28 @@ def test_a_primary_that_waits_for_its_replica_votes_for_it() -> None:
     cluster.step(Tick(), NOW)
     assert cluster.comeback.since_ms is not None and cluster.header().message_flags & MessageFlag.WAITS
     assert ask(cluster, D, **about)[0]
+
+
+def test_pings_that_were_left_unanswered_are_answered_and_no_others() -> None:
+    """A PONG too many would count as the answer to a ping that is still to come: as proof of a lease, for one."""
+    cluster = three()
+    finish(cluster)
+    owing, other = Caller(cluster, B), Caller(cluster, C)
+    said = {B: ping(header(B, 2)), C: ping(header(C, 3))}
+    assert len(pongs(other.says(said[C]), other.link)) == 1
+    cluster.gossip.mute = True
+    assert not pongs(owing.says(said[B]) + owing.says(said[B]), owing.link)
+    cluster.gossip.unmute(NOW)
+    effects = finish(cluster)
+    assert len(pongs(effects, owing.link)) == 2 and not pongs(effects, other.link)
+    cluster.gossip.mute = True
+    cluster.gossip.unmute(NOW)
+    assert not pongs(finish(cluster), owing.link)
+
+
+def pongs(effects: list[Effect], link: int) -> list[Effect]:
+    sent = [one for one in effects if isinstance(one, Send) and one.link == link and isinstance(one.message, Ping)]
+    return [one for one in sent if isinstance(one.message, Ping) and one.message.type is MessageType.PONG]
 
 
 def test_a_replica_with_a_file_asks_only_while_its_primary_waits() -> None:

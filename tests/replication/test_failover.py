@@ -6,6 +6,7 @@ import pytest
 
 from node.client import Unusual
 from node.executor import Postponed
+from tests.commands.harness import Harness
 from tests.replication.world import Member, World, follow, pair
 
 
@@ -92,3 +93,9 @@ def test_psync_failover_is_for_a_replica_of_the_same_history() -> None:
     assert primary.error("PSYNC", "x", 1, "FAILOVER") == "ERR PSYNC FAILOVER can't be sent to a master."
     assert replica.error("PSYNC", "x", 1, "FAILOVER") == "ERR PSYNC FAILOVER replid must match my replid."
     assert not is_primary(replica)
+
+
+def test_a_cluster_has_a_failover_of_its_own() -> None:
+    for words in ((), ("ABORT",), ("TO", "127.0.0.1", 1)):
+        expected = "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+        assert Harness(clustered=True).error("FAILOVER", *words) == expected
