@@ -130,7 +130,7 @@ def look(core: Core, now_ms: int) -> None:
 def _renew(core: Core, now_ms: int) -> None:
     """Ping as many voters as the majority takes, of those with the latest proof."""
     timeout_ms = core.settings.node_timeout_ms
-    renew_ms = max(timeout_ms // RENEW_SHARE, watch.ping_period_ms(core.gossip))
+    renew_ms = min(max(timeout_ms // RENEW_SHARE, watch.ping_period_ms(core.gossip)), timeout_ms // 2)
     wanted = quorum(core.slotmap.owner_count) - 1
     for voter in sorted(voters(core), key=_latest_first):
         link = voter.link

@@ -89,6 +89,8 @@ class Gossip:
         self._last_link: LinkId = 0
         self.wall_ahead_ms = 0
         """By how much the time of day, in which pings tell of others, is ahead of the clock that all here counts by."""
+        self.turn = -1
+        """Whose turn it was last to be pinged, in a large cluster: a place in the table."""
         self.ticks = 0
         self.ticked_ms = 0
         """When the last tick was."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from gossip.ids import RandomSource, ShardId
-from gossip.members import HANDSHAKE, LIGHT_HEADER, NOADDR, PFAIL, Member, MemberTable
+from gossip.members import HANDSHAKE, LIGHT_HEADER, MYSELF, NOADDR, PFAIL, Member, MemberTable
 from gossip.messages import Extensions, GossipEntry, node_flags
 
 GOSSIP_LEAST = 3
@@ -66,9 +66,18 @@ def choose_gossip(
 
     wall_ahead_ms: by how much the time of day is ahead of the members' times.
     """
+    count = len(members)
+    wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), GOSSIP_MOST, count - 2)
+    choose = _neighbours if count > GOSSIP_MOST * GOSSIP_SHARE else _drawn
+    chosen = choose(members, receiver, random, wanted) if wanted > 0 else []
+    chosen += [one for one in suspects if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
+    return tuple([gossip_entry(member, wall_ahead_ms) for member in chosen])
+
+
+def _drawn(members: MemberTable, receiver: Member | None, random: RandomSource, wanted: int) -> list[Member]:
+    """At most so many, each by itself."""
     everyone, count, draw = members.everyone, len(members), random.random
     available = count - 2
-    wanted = min(max(count // GOSSIP_SHARE, GOSSIP_LEAST), GOSSIP_MOST, available)
     chosen: list[Member] = []
     places = {members.myself.place}
     if receiver is not None:
@@ -84,8 +93,22 @@ def choose_gossip(
         if not flags & _UNSPOKEN and (member.link is not None or member.slot_count):
             chosen.append(member)
             places.add(member.place)
-    chosen += [one for one in suspects if one.flags & (PFAIL | HANDSHAKE) == PFAIL and one is not receiver]
-    return tuple([gossip_entry(member, wall_ahead_ms) for member in chosen])
+    return chosen
+
+
+def _neighbours(members: MemberTable, receiver: Member | None, random: RandomSource, wanted: int) -> list[Member]:
+    """At most so many that stand together in the table, where nobody stands for a reason: as random, and cheaper."""
+    everyone, width = members.everyone, wanted + 2
+    first = int(random.random() * len(everyone))
+    some = everyone[first : first + width]
+    if len(some) < width:
+        some += everyone[: width - len(some)]
+    unfit = _UNSPOKEN | MYSELF | PFAIL
+    return [
+        one
+        for one in some
+        if not one.flags & unfit and one is not receiver and (one.link is not None or one.slot_count)
+    ][:wanted]
 
 
 def own_extensions(members: MemberTable, receiver: Member, now_ms: int) -> Extensions:

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 PING_SHARE = 8
 """In a small cluster everyone is pinged so many times in a node timeout, so that silence is seen as soon as it counts."""
 PING_MEMBERS = 200
-"""How many members are pinged in a node timeout before the pings to each become fewer: at least two, as in Redis."""
+"""How many members are pinged in a node timeout before the pings to each become fewer."""
+GOSSIPED_MS = 2000
+"""That a member has answered others is known after this time at the latest, in nearly all cases."""
 SPREAD_MAX = 20
 """To how many voters a new suspicion is told at once."""
+TICK_MS = 100
 TICKS_PER_RANDOM_PING = 10
 RANDOM_PING_CANDIDATES = 5
 
@@ -80,6 +83,8 @@ def tick(gossip: Gossip, now_ms: int) -> None:
         gossip.remove(member)
     if gossip.alleged or gossip.moves:
         proof.tick(gossip, now_ms)
+    if idle_ms >= half_ms:
+        _ping_in_turn(gossip, now_ms)
     if gossip.ticks % TICKS_PER_RANDOM_PING == 0:
         _ping_someone(gossip, now_ms)
 
@@ -98,9 +103,14 @@ def awake(gossip: Gossip, now_ms: int) -> None:
 
 
 def ping_period_ms(gossip: Gossip) -> int:
-    """How long after its last answer a member is pinged again."""
+    """How long after its last answer, to this node or to others who tell of it, a member is pinged again.
+
+    Half the timeout, as in Redis, when there are many. That others have heard from a member spares most of those pings, but
+    they tell it in whole seconds: where half the timeout is hardly longer, it is three quarters.
+    """
     timeout_ms = gossip.timeout_ms
-    return min(max(timeout_ms // PING_SHARE, timeout_ms * len(gossip.members) // PING_MEMBERS), timeout_ms // 2)
+    longest_ms = max(timeout_ms // 2, min(timeout_ms * 3 // 4, GOSSIPED_MS))
+    return min(max(timeout_ms // PING_SHARE, timeout_ms * len(gossip.members) // PING_MEMBERS), longest_ms)
 
 
 def _spread_suspicion(gossip: Gossip, suspects: list[Member], now_ms: int) -> None:
@@ -151,6 +161,25 @@ def _meet_again(gossip: Gossip, member: Member, link: Link, now_ms: int) -> None
     elif link.opened and now_ms - member.met_ms > lifetime_ms:
         member.met_ms = now_ms
         gossip.send_ping(link, MessageType.MEET, now_ms)
+
+
+def _ping_in_turn(gossip: Gossip, now_ms: int) -> None:
+    """In a large cluster everybody has to answer once a timeout, and not much more: a few are asked every tick.
+
+    Else a thousand members that were connected at once would all be due at once for ever after. Everybody begins with
+    another member, so that each is asked by somebody all the time, and others can tell of it.
+    """
+    everyone, timeout_ms = gossip.members.everyone, gossip.timeout_ms
+    if gossip.turn < 0:
+        gossip.turn = gossip.members.draw(gossip.random).place
+    for _ in range(min(-(-len(everyone) * TICK_MS // timeout_ms), len(everyone))):
+        gossip.turn = (gossip.turn + 1) % len(everyone)
+        member = everyone[gossip.turn]
+        link = member.link
+        if link is None or not link.opened or member.ping_sent_ms or member.flags & (MYSELF | HANDSHAKE | NOADDR):
+            continue
+        if now_ms - member.proof_ms > timeout_ms // PING_SHARE:
+            gossip.send_ping(link, MessageType.PING, now_ms)
 
 
 def _ping_someone(gossip: Gossip, now_ms: int) -> None:
