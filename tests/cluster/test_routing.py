@@ -123,7 +123,7 @@ def test_open_slots_follow_a_failover_of_the_other_end(way: str) -> None:
     slot = THEIRS if way == "importing" else MINE
     begin = cluster.operations.set_slot_importing if way == "importing" else cluster.operations.set_slot_migrating
     begin(slot, B, NOW)
-    heir = Member(NodeId("e" * 40), Address("10.0.0.14", 7000, 17000), PRIMARY, NOW, shard_id=ShardId("5" * 40))
+    heir = Member(NodeId("e" * 40), Address("10.0.0.14", 7000, 17000), PRIMARY, NOW, shard_id=ShardId("7" * 40))
     cluster.members[B].shard_id = heir.shard_id
     cluster.gossip.members.add(heir)
     heir.config_epoch = 9
