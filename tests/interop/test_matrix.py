@@ -118,9 +118,7 @@ def test_a_replica_of_valkey_that_comes_in_the_middle_of_an_import(tmp_path: Pat
     """Valkey tells it in the payload what it imports: ours hides those keys until they are its primary's."""
     with trio(tmp_path, "hashslot", "valkey", "hashslot") as cluster:
         source, target, third = cluster.nodes
-        newcomer = cluster._start("hashslot")
-        cluster.nodes.append(newcomer)
-        cluster._meet([newcomer])
+        (newcomer,) = cluster.add_nodes("hashslot")
         slots = by_slot(keys_in(30_000))
         fill(source, slots)
         target.client.config_set("repl-diskless-sync-delay", 0)

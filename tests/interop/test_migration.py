@@ -20,7 +20,7 @@ from redis.crc import key_slot
 
 from tests.bench.migration import by_slot, fill, keys_in, wrong_keys
 from tests.clients.up import until
-from tests.servers import ServerProcess, start, start_all
+from tests.servers import ServerProcess, start_all
 
 pytestmark = pytest.mark.real
 
@@ -35,16 +35,15 @@ class Trio:
     def __init__(self, folder: Path, kinds: list[str]) -> None:
         self._folder = folder
         # Replicas stay where the test puts them; real primaries begin a sync at once.
-        self._options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--repl-diskless-sync-delay", "0")
-        self._options += ("--cluster-allow-replica-migration", "no")
+        self._options = (
+            *("--cluster-enabled", "yes", "--cluster-node-timeout", "3000"),
+            *("--repl-diskless-sync-delay", "0", "--cluster-allow-replica-migration", "no"),
+        )
         self.nodes = start_all(kinds, folder, *self._options)
         for number, (node, (first, last)) in enumerate(zip(self.nodes, RANGES, strict=True)):
             node.client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         self._meet(self.nodes[1:])
-
-    def _start(self, kind: str) -> ServerProcess:
-        return start(kind, self._folder, *self._options)
 
     def _meet(self, newcomers: list[ServerProcess]) -> None:
         for node in newcomers:
@@ -56,17 +55,11 @@ class Trio:
         known = b"cluster_known_nodes:%d" % len(self.nodes)
         return all(b"cluster_state:ok" in info and known in info for info in infos)
 
-    def add_node(self, kind: str) -> ServerProcess:
-        node = self._start(kind)
-        self.nodes.append(node)
-        self._meet([node])
-        return node
-
-    def add_replica(self, kind: str, primary: int) -> ServerProcess:
-        node = self.add_node(kind)
-        node.client.execute_command("CLUSTER", "REPLICATE", self.id_of(primary))
-        node.until_in_sync()
-        return node
+    def add_nodes(self, *kinds: str) -> list[ServerProcess]:
+        newcomers = start_all(kinds, self._folder, *self._options)
+        self.nodes += newcomers
+        self._meet(newcomers)
+        return newcomers
 
     def id_of(self, number: int) -> str:
         return str(self.nodes[number].client.execute_command("CLUSTER", "MYID").decode())
@@ -82,6 +75,14 @@ class Trio:
     def migrate(self, source: int, target: int, *slots: int) -> None:
         words = ("SLOTSRANGE", *(slots or MOVED), "NODE", self.id_of(target))
         assert self.nodes[source].client.execute_command("CLUSTER", "MIGRATESLOTS", *words) == b"OK"
+
+    def begin_at(self, owner: int) -> None:
+        """No keys anywhere, and the slots that move are this node's, of the first two."""
+        if not self.owns_first(owner):
+            self.migrate(1 - owner, owner)
+            self.until_state(1 - owner, b"success")
+        for node in self.nodes:
+            node.client.flushall()
 
     def jobs(self, number: int) -> list[dict[bytes, Any]]:
         jobs = self.nodes[number].client.execute_command("CLUSTER", "GETSLOTMIGRATIONS")
@@ -118,15 +119,56 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    """One of ours, one of Valkey's, one of ours."""
+    with trio(tmp_path_factory.mktemp("mixed"), "hashslot", "valkey", "hashslot") as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def ours(shared: Trio) -> Iterator[Trio]:
     """The same, with the slots where they were in the beginning and without a key."""
     yield shared
-    if shared.owns_first(1):
-        shared.migrate(1, 0)
-        shared.until_state(1, b"success")
-    for node in shared.nodes:
-        node.client.flushall()
+    shared.begin_at(0)
+
+
+QUESTIONS = [
+    "", "SLOTSRANGE", "FOO 1 2", "SLOTSRANGE {a}", "SLOTSRANGE {a} {b}", "SLOTSRANGE x 2 NODE {other}",
+    "SLOTSRANGE {b} {a} NODE {other}", "SLOTSRANGE {a} 20000 NODE {other}", "SLOTSRANGE {last} {behind} NODE {other}",
+    "SLOTSRANGE {theirs} {theirs} NODE {other}", "SLOTSRANGE {a} {a} NODE {own}", "SLOTSRANGE {a} {a} NODE x",
+    "SLOTSRANGE {a} {a} NODE " + "x" * 40, "SLOTSRANGE {a} {a} FOO {other}", "SLOTSRANGE {a} {a} {a} {b} NODE {other}",
+    "SLOTSRANGE {a} {a} NODE {other} SLOTSRANGE {a} {a} NODE {other}", "SLOTSRANGE {a} {b} {c} NODE {other}",
+]
+_NAME = "NAME " + "a" * 40
+SPOKEN = [
+    "", "FOO", "PAUSED", "ACK", "SNAPSHOT-EOF", "REQUEST-PAUSE", "ESTABLISH", "ESTABLISH NAME x SLOTSRANGE {a} {a}",
+    "FINISH", f"FINISH STATE success {_NAME}", f"ESTABLISH SOURCE {{own}} {_NAME} SLOTSRANGE {{theirs}} {{theirs}}",
+    f"ESTABLISH SOURCE {{other}} {_NAME} SLOTSRANGE {{a}} {{a}}", "ESTABLISH SOURCE {other} SLOTSRANGE {theirs} {theirs}",
+    f"ESTABLISH SOURCE {'b' * 40} {_NAME} SLOTSRANGE {{theirs}} {{theirs}}",
+]
+
+
+def test_errors_are_valkeys(mixed: Trio) -> None:
+    """Before there was any job, since the lists are compared too."""
+    ids = [mixed.id_of(number) for number in range(3)]
+
+    def told(number: int, *words: str) -> str:
+        first, last = RANGES[number]
+        names = {"own": ids[number], "other": ids[1 - number], "theirs": str(RANGES[1 - number][0])}
+        names |= {"a": str(first + 1), "b": str(first + 2), "c": str(first + 3)}
+        names |= {"last": str(last), "behind": str(last + 1)}
+        asked = [one.format(**names) for one in words]
+        try:
+            reply = repr(mixed.nodes[number].client.execute_command("CLUSTER", *asked))
+        except redis.ResponseError as error:
+            reply = str(error)
+        return re.sub(r"\b\d+\b", lambda found: str(int(found[0]) - first), reply)
+
+    asked = [("MIGRATESLOTS", *one.split()) for one in QUESTIONS] + [("SYNCSLOTS", *one.split()) for one in SPOKEN]
+    for words in [*asked, ("CANCELSLOTMIGRATIONS",), ("GETSLOTMIGRATIONS",), ("GETSLOTMIGRATIONS", "x")]:
+        ours, theirs = told(0, *words), told(1, *words)
+        assert ours == theirs, words
 
 
 def one_of_each(client: Any) -> dict[bytes, Any]:
@@ -168,50 +210,58 @@ def described(client: Any) -> dict[bytes, Any]:
     }
 
 
-@pytest.mark.parametrize(("source", "target"), [("hashslot", "hashslot"), ("hashslot", "valkey"), ("valkey", "hashslot")])
-def test_slots_move_with_everything_in_them_under_load(source: str, target: str, tmp_path: Path) -> None:
-    names = keys_in(20_000 if source == target else 3000)
-    with trio(tmp_path, source, target, source) as cluster:
-        first, second = cluster.nodes[:2]
-        slots = by_slot(names)
-        fill(first, slots)
-        expected = one_of_each(first.client)
-        count = first.client.dbsize()
-        stop = threading.Event()
-        errors: list[str] = []
-        acknowledged: dict[bytes, int] = {}
-        writer: Any = RedisCluster(host="127.0.0.1", port=cluster.nodes[2].port)
+@pytest.mark.parametrize(("cluster", "source", "target"), [("ours", 0, 1), ("mixed", 0, 1), ("mixed", 1, 0)],
+                         ids=["hashslot-hashslot", "hashslot-valkey", "valkey-hashslot"])  # fmt: skip
+def test_slots_move_with_everything_in_them_under_load(
+    cluster: str, source: int, target: int, request: pytest.FixtureRequest
+) -> None:
+    nodes: Trio = request.getfixturevalue(cluster)
+    nodes.begin_at(source)
+    move_under_load(nodes, source, target, 20_000 if cluster == "ours" else 3000)
 
-        def write() -> None:
-            while not stop.is_set():
-                for number in range(50):
-                    key = TAG + b"counter%d" % number
-                    try:
-                        acknowledged[key] = writer.incr(key)
-                    except redis.RedisError as error:
-                        errors.append(repr(error))
 
-        thread = threading.Thread(target=write)
-        thread.start()
-        try:
-            until(lambda: len(acknowledged) == 50, "load")
-            cluster.migrate(0, 1)
-            cluster.until_state(1, b"success")
-            job = cluster.until_state(0, b"success")
-            behind = acknowledged[TAG + b"counter0"]
-            until(lambda: acknowledged[TAG + b"counter0"] > behind, "writes to the new owner")
-        finally:
-            stop.set()
-            thread.join(20)
-        assert not errors, errors[:5]
-        assert job[b"slot_ranges"] == b"0-2730" and job[b"operation"] == b"EXPORT" and job[b"message"] == b""
-        assert wrong_keys(second.client, slots) == 0
-        assert described(second.client) == expected
-        assert {key: int(second.client.get(key)) for key in acknowledged} == acknowledged
-        assert second.client.dbsize() == count + len(acknowledged)
-        until(lambda: first.client.dbsize() == 0, "empty")
-        with pytest.raises(redis.ResponseError, match=r"MOVED|\d+ 127.0.0.1:"):
-            first.client.get(TAG + b"string")
+def move_under_load(cluster: Trio, source: int, target: int, count_of_keys: int) -> None:
+    """With keys of every type, and a writer."""
+    first, second = cluster.nodes[source], cluster.nodes[target]
+    slots = by_slot(keys_in(count_of_keys))
+    fill(first, slots)
+    expected = one_of_each(first.client)
+    count = first.client.dbsize()
+    stop = threading.Event()
+    errors: list[str] = []
+    acknowledged: dict[bytes, int] = {}
+    writer: Any = RedisCluster(host="127.0.0.1", port=cluster.nodes[2].port)
+
+    def write() -> None:
+        while not stop.is_set():
+            for number in range(50):
+                key = TAG + b"counter%d" % number
+                try:
+                    acknowledged[key] = writer.incr(key)
+                except redis.RedisError as error:
+                    errors.append(repr(error))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        until(lambda: len(acknowledged) == 50, "load")
+        cluster.migrate(source, target)
+        cluster.until_state(target, b"success")
+        job = cluster.until_state(source, b"success")
+        behind = acknowledged[TAG + b"counter0"]
+        until(lambda: acknowledged[TAG + b"counter0"] > behind, "writes to the new owner")
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not errors, errors[:5]
+    assert job[b"slot_ranges"] == b"0-2730" and job[b"operation"] == b"EXPORT" and job[b"message"] == b""
+    assert wrong_keys(second.client, slots) == 0
+    assert described(second.client) == expected
+    assert {key: int(second.client.get(key)) for key in acknowledged} == acknowledged
+    assert second.client.dbsize() == count + len(acknowledged)
+    until(lambda: first.client.dbsize() == 0, "empty")
+    with pytest.raises(redis.ResponseError, match=r"MOVED|\d+ 127.0.0.1:"):
+        first.client.get(TAG + b"string")
 
 
 def test_big_keys_and_what_is_not_yet_there(ours: Trio) -> None:
@@ -290,12 +340,14 @@ def test_either_side_dies_in_the_middle(tmp_path: Path) -> None:
 
 def test_replicas_follow_both_sides(tmp_path: Path) -> None:
     """The target's replicas, ours and Valkey's, get what moves, one with a full sync meanwhile; the source's lose it."""
-    names = keys_in(10_000)
+    names = keys_in(4000)
     with trio(tmp_path, "hashslot", "hashslot", "hashslot") as cluster:
-        leaving = cluster.add_replica("hashslot", 0)
-        replicas = [cluster.add_replica("hashslot", 1), cluster.add_replica("valkey", 1)]
-        late = cluster.add_node("hashslot")
-        replicas.append(late)
+        leaving, *replicas = cluster.add_nodes("hashslot", "hashslot", "valkey", "hashslot")
+        *early, late = replicas
+        for replica, primary in ((leaving, 0), *((one, 1) for one in early)):
+            replica.client.execute_command("CLUSTER", "REPLICATE", cluster.id_of(primary))
+        for replica in (leaving, *early):
+            replica.until_in_sync()
         slots = by_slot(names)
         fill(cluster.nodes[0], slots)
         until(lambda: leaving.client.dbsize() == len(names), "in the replica of the source")
@@ -311,52 +363,9 @@ def test_replicas_follow_both_sides(tmp_path: Path) -> None:
         until(lambda: leaving.client.dbsize() == 0, "gone from the replica of the source")
 
 
-QUESTIONS = [
-    "", "SLOTSRANGE", "FOO 1 2", "SLOTSRANGE {a}", "SLOTSRANGE {a} {b}", "SLOTSRANGE x 2 NODE {other}",
-    "SLOTSRANGE {b} {a} NODE {other}", "SLOTSRANGE {a} 20000 NODE {other}", "SLOTSRANGE {last} {behind} NODE {other}",
-    "SLOTSRANGE {theirs} {theirs} NODE {other}", "SLOTSRANGE {a} {a} NODE {own}", "SLOTSRANGE {a} {a} NODE x",
-    "SLOTSRANGE {a} {a} NODE " + "x" * 40, "SLOTSRANGE {a} {a} FOO {other}", "SLOTSRANGE {a} {a} {a} {b} NODE {other}",
-    "SLOTSRANGE {a} {a} NODE {other} SLOTSRANGE {a} {a} NODE {other}", "SLOTSRANGE {a} {b} {c} NODE {other}",
-]
-_NAME = "NAME " + "a" * 40
-SPOKEN = [
-    "", "FOO", "PAUSED", "ACK", "SNAPSHOT-EOF", "REQUEST-PAUSE", "ESTABLISH", "ESTABLISH NAME x SLOTSRANGE {a} {a}",
-    "FINISH", f"FINISH STATE success {_NAME}", f"ESTABLISH SOURCE {{own}} {_NAME} SLOTSRANGE {{theirs}} {{theirs}}",
-    f"ESTABLISH SOURCE {{other}} {_NAME} SLOTSRANGE {{a}} {{a}}", "ESTABLISH SOURCE {other} SLOTSRANGE {theirs} {theirs}",
-    f"ESTABLISH SOURCE {'b' * 40} {_NAME} SLOTSRANGE {{theirs}} {{theirs}}",
-]
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
-    """One of ours, one of Valkey's, one of ours."""
-    with trio(tmp_path_factory.mktemp("mixed"), "hashslot", "valkey", "hashslot") as cluster:
-        yield cluster
-
-
-def test_errors_are_valkeys(mixed: Trio) -> None:
-    ids = [mixed.id_of(number) for number in range(3)]
-
-    def told(number: int, *words: str) -> str:
-        first, last = RANGES[number]
-        names = {"own": ids[number], "other": ids[1 - number], "theirs": str(RANGES[1 - number][0])}
-        names |= {"a": str(first + 1), "b": str(first + 2), "c": str(first + 3)}
-        names |= {"last": str(last), "behind": str(last + 1)}
-        asked = [one.format(**names) for one in words]
-        try:
-            reply = repr(mixed.nodes[number].client.execute_command("CLUSTER", *asked))
-        except redis.ResponseError as error:
-            reply = str(error)
-        return re.sub(r"\b\d+\b", lambda found: str(int(found[0]) - first), reply)
-
-    asked = [("MIGRATESLOTS", *one.split()) for one in QUESTIONS] + [("SYNCSLOTS", *one.split()) for one in SPOKEN]
-    for words in [*asked, ("CANCELSLOTMIGRATIONS",), ("GETSLOTMIGRATIONS",), ("GETSLOTMIGRATIONS", "x")]:
-        ours, theirs = told(0, *words), told(1, *words)
-        assert ours == theirs, words
-
-
 def test_what_valkey_has_no_module_for_stays(mixed: Trio) -> None:
     """In what is there when the move begins, and in what is written meanwhile. Nothing is lost, and the reason is told."""
+    mixed.begin_at(0)
     ours, valkey = mixed.nodes[:2]
     slots = by_slot(keys_in(5000))
     fill(ours, slots)

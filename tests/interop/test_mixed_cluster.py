@@ -166,16 +166,9 @@ def plain(node: ServerProcess) -> Any:
     return node.connect(protocol=2, retry=Retry(NoBackoff(), 0))
 
 
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
-    cluster = Mixed(tmp_path_factory.mktemp("mixed"))
-    try:
-        cluster.start_all()
-        cluster.link()
-        yield cluster
-    finally:
-        for node in cluster.nodes.values():
-            node.stop()
+@pytest.fixture
+def mixed(all_kinds: Mixed) -> Mixed:
+    return all_kinds
 
 
 def client_of(mixed: Mixed, start_at: str, **options: Any) -> Any:

@@ -7,7 +7,6 @@ is told when its slot goes to another shard. Real processes and real time; every
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -25,16 +24,9 @@ HEADER_BYTES = 2256
 """A message with a full header is longer than this."""
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
-    mixed = Mixed(tmp_path_factory.mktemp("pubsub"))
-    try:
-        mixed.start_all()
-        mixed.link()
-        yield mixed
-    finally:
-        for node in mixed.nodes.values():
-            node.stop()
+@pytest.fixture
+def cluster(all_kinds: Mixed) -> Mixed:
+    return all_kinds
 
 
 class Listener:
