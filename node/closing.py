@@ -60,8 +60,9 @@ class Closing:
         if not self.waits:
             late = sum(reached < self._offset for reached in node.gate.acknowledged.values())
             log.warning("%d replicas are behind: waiting for them before shutting down.", late)
-            self._deadline_ms = node.now_ms + node.config.shutdown_timeout * 1000
-            node.pause_clients(self._deadline_ms, only_writes=True)
+            wait_ms = node.config.shutdown_timeout * 1000
+            self._deadline_ms = node.io.steady_ms() + wait_ms
+            node.pause_clients(node.now_ms + wait_ms, only_writes=True)
             node.replication.request_acks()
         deferred = Deferred(pauses=True)
         self._waiting.append(deferred)

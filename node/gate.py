@@ -60,7 +60,7 @@ class _Waiting:
 
 
 class ReplyGate:
-    """Who waits for which replication offset. Offsets are bytes of the replication stream, times unix ms.
+    """Who waits for which replication offset. Offsets are bytes of the replication stream, times `NodeIO.steady_ms`.
 
     `acknowledged` holds the last offset that each replica has confirmed, under the replica's client id.
     """

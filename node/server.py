@@ -298,12 +298,12 @@ class Server:
         if node.unusual & Unusual.PAUSED:
             node.end_pauses()
         self._sweep()
-        node.gate.tick(now_ms)
+        node.gate.tick(steady_ms())
         node.blocking.tick(now_ms)
         node.replication.tick(steady_ms())
         node.migrations.tick()
         node.saving.tick(now_ms)
-        node.closing.tick(now_ms)
+        node.closing.tick(steady_ms())
         node.stats.sample(node.commands.calls(), now_ms)
         for connection in list(self.connections.values()):
             connection.check(now_ms)

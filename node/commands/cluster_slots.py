@@ -194,7 +194,7 @@ def _after_replicas(ctx: Context, order: SlotOrder, replicas: int, timeout_ms: i
         except CommandError as error:
             return error
 
-    deadline_ms = node.now_ms + timeout_ms if timeout_ms else None
+    deadline_ms = node.io.steady_ms() + timeout_ms if timeout_ms else None
     gated = node.gate.wait(offset, noted, replicas=replicas, deadline_ms=deadline_ms)
     node.replication.request_acks()
     # Carried out even when the client leaves meanwhile, since the replicas have noted it: so the gate must not know

@@ -298,5 +298,5 @@ def wait(ctx: Context, args: Args) -> Reply:
     if reached >= wanted:
         return reached
     replication.request_acks()
-    deadline_ms = node.now_ms + timeout_ms if timeout_ms else None
+    deadline_ms = node.io.steady_ms() + timeout_ms if timeout_ms else None
     return node.gate.wait(offset, lambda: node.gate.replicas_at(offset), replicas=wanted, deadline_ms=deadline_ms)

@@ -397,7 +397,7 @@ class Migrations:
         node.replication.request_acks()
         node.replication.flush()
         waiting = node.gate.wait(
-            node.replication.offset, lambda: None, replicas=online, deadline_ms=node.now_ms + migration.CONFIRM_MS
+            node.replication.offset, lambda: None, replicas=online, deadline_ms=node.io.steady_ms() + migration.CONFIRM_MS
         )
         waiting.when_ready(lambda: self.step(job, migration.Confirmed()))
 

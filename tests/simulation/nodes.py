@@ -73,6 +73,7 @@ class SimNode:
         self.highest = (0, 0)
         self.writes: list[int] = []
         self.file_shard = ""
+        self.file_ms = 0
         self.durable = False
         self.load_ms = 0
         self.loaded_ms = 0
@@ -124,11 +125,11 @@ class SimNode:
         self.loaded_ms = now_ms + self.load_ms
         self.cluster.loading = self.load_ms > 0
         self.cluster.data_loaded(self.file_shard, len(self.writes))
-        self.link_heard_ms = now_ms
+        self.link_heard_ms = now_ms - (self.world.now_ms - self.file_ms)
 
     def kill(self) -> None:
         """End at once: peers see their connections close."""
-        self.file_shard = self.cluster.shard
+        self.file_shard, self.file_ms = self.cluster.shard, self.world.now_ms
         self.running = False
         self.paused_events = None
         for connection, end in list(self.ends.values()):

@@ -413,6 +413,23 @@ def test_a_replica_with_an_old_file_takes_nothing_from_a_primary_that_has_its_da
     world.run_until(lambda: primary.cluster.served[slot] == 1 and replica.writes == [*WRITES, 77], 3 * T)
 
 
+@pytest.mark.parametrize("factor", [10, 0])
+def test_with_an_old_file_a_replica_takes_over_only_where_it_may(factor: int) -> None:
+    """cluster-replica-validity-factor counts from when the file was written, not from when it was read."""
+    world, nodes = settled(2993, replica_validity_factor=factor, repl_ping_replica_period_s=1)
+    primary = nodes[0]
+    slot, replica = own_slot(primary), replicas_of(nodes, primary)[0]
+    replica.kill()
+    replica.durable = True
+    world.run(60_000)
+    primary.kill()
+    replica.start()
+    world.run(5 * T)
+    assert bool(replica.cluster.served[slot]) is (factor == 0)
+    if factor:
+        assert any("Disconnected from master for longer than allowed" in line for line in replica.logs)
+
+
 def test_a_file_of_another_shard_is_no_reason_to_ask() -> None:
     world, nodes = settled(2992)
     primary = nodes[0]
