@@ -10,6 +10,8 @@ a failed owner had. Who has no slots has never been in an election, so that its 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cluster import epochs, lease, roles
 from cluster.core import Core
 from cluster.events import Level, SlotsLost
@@ -135,15 +137,17 @@ def _taken_from(core: Core, claimant: Member) -> int:
     slotmap = core.slotmap
     if not slotmap.taken:
         return 0
-    return bits_of(
-        slot for slot, one in slotmap.taken.items() if slot not in slotmap.migrating and _is_of(core, claimant, one.source)
-    )
+    taken = [slot for slot, one in slotmap.taken.items() if _stands_for(core, claimant, one.source)]
+    return bits_of(slot for slot in taken if slot not in slotmap.migrating)
 
 
-def _is_of(core: Core, member: Member, source: NodeId) -> bool:
-    """Whether a member is this node or of its shard."""
-    other = core.members[source]
-    return member is other or (member.shard_id is not None and member.shard_id == other.shard_id)
+def _stands_for(core: Core, claimant: Member, source: NodeId) -> bool:
+    """Whether the claimant is the source of a slot, or of its shard and so perhaps its successor. This node's own successor
+    is neither, should all of them be of one shard."""
+    shard = claimant.shard_id
+    if claimant.id == source or shard is None:
+        return claimant.id == source
+    return shard == core.members[source].shard_id and shard != core.myself.shard_id
 
 
 def _insist(core: Core, claimant: Member, epoch: int, kept: int) -> None:
@@ -157,15 +161,27 @@ def _insist(core: Core, claimant: Member, epoch: int, kept: int) -> None:
 
 def settle(core: Core, now_ms: int) -> None:
     """Every tick: forget from whom slots were taken once their source claims them no more, and a majority has known for a
-    whole node timeout that they are here, so that no successor of the source is elected with them."""
-    slotmap, timeout_ms = core.slotmap, core.settings.node_timeout_ms
+    whole node timeout that they are here, so that no successor of the source is elected with them.
+
+    That takes an epoch above the one in which the source gave them, too: a replica of it that did not hear so would claim
+    them under that, and voters compare nothing but epochs.
+    """
+    slotmap, timeout_ms, myself = core.slotmap, core.settings.node_timeout_ms, core.myself
     if not slotmap.taken:
         return
     known_ms = lease.end_ms(core) - timeout_ms if lease.is_needed(core) else now_ms - timeout_ms
     for slot, one in list(slotmap.taken.items()):
         source = core.shard_head(core.members[one.source])
-        claims = source.heard is None or source.heard.slots[slot // 8] >> slot % 8 & 1
-        if known_ms - one.since_ms > timeout_ms and (source is core.myself or not claims):
+        heard = source.heard
+        if source is not myself and (heard is None or heard.slots[slot // 8] >> slot % 8 & 1):
+            continue
+        if one.given_epoch is None:
+            given = 0 if heard is None else heard.config_epoch
+            slotmap.taken[slot] = replace(one, given_epoch=given, since_ms=now_ms)
+            if myself.is_primary and given >= myself.config_epoch:
+                epochs.outbid(core, f"slot {slot} has come from {source.called}, which gave it in epoch {given}")
+                core.gossip.broadcast_pong(now_ms)
+        elif known_ms - one.since_ms > timeout_ms:
             del slotmap.taken[slot]
             core.out.changed(state=False, lasting=False)
 

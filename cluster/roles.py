@@ -96,9 +96,9 @@ def set_shard(member: Member, shard_id: ShardId) -> None:
 def replicate(core: Core, primary: Member) -> None:
     """Become a replica of this primary. This node must own no slot."""
     myself = core.myself
-    if myself.is_primary:
-        myself.flags = myself.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
-        core.slotmap.close_all()
+    if myself.is_primary or primary.shard_id != myself.shard_id:
+        core.slotmap.close_all()  # They were this node's, or those of a primary whose successor it will not be.
+    myself.flags = myself.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
     core.end_manual()
     core.comeback = Comeback()
     core.gossip.members.set_primary(myself, primary)

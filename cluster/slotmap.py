@@ -65,10 +65,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A slot that this node has by SETSLOT NODE, with its keys: from whom, and since when (unix ms)."""
+    """A slot that this node has by SETSLOT NODE, with its keys: from whom.
+
+    given_epoch: the config epoch in which that one was first heard not to claim it any more, None before; since_ms: when.
+    """
 
     source: NodeId
     since_ms: int
+    given_epoch: int | None = None
 
 
 class SlotMap:
@@ -176,6 +180,7 @@ class SlotMap:
 
     def close_all(self) -> None:
         """No slot is on the move any longer."""
+        self.taken.clear()
         self.migrating.clear()
         self.importing.clear()
         self.version += 1

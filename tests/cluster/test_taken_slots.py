@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from cluster import epochs
-from cluster.events import Log, Send, SlotsLost
+from cluster.events import Log, Persist, Send, SlotsLost
 from cluster.machine import Cluster
 from cluster.nodes_conf import format_nodes_conf, parse_nodes_conf
 from cluster.operations import SlotAction, SlotOrder
@@ -110,6 +110,19 @@ def test_nor_does_a_successor_of_the_source() -> None:
     assert cluster.myself.config_epoch > 50
 
 
+def test_a_successor_of_its_own_gets_it_with_the_others() -> None:
+    """Also when source and target are of one shard, as after a failover of which the old primary has kept a slot."""
+    state = saved(primary(ME, 1, NodeFlag.MYSELF), primary(B, 2), primary(C, 3), replica(D, ME))
+    state = replace(state, nodes=tuple(replace(one, shard_id=ShardId(ME)) if one.id == B else one for one in state.nodes))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    cluster.operations.set_slot_importing(THEIRS, B, NOW)
+    cluster.operations.set_slot_node(THEIRS, ME, True, NOW)
+    says(Peer(cluster, B), B, 40)
+    assert cluster.slotmap.owner_of(THEIRS) == ME
+    says(Peer(cluster, D), D, 50, slots=slots_to_bitmap([*SLOTS[ME], THEIRS]))
+    assert cluster.slotmap.owner_of(THEIRS) == D and cluster.myself.is_replica and not cluster.slotmap.taken
+
+
 def test_anybody_else_gets_it_with_a_greater_epoch() -> None:
     cluster = took()
     says(Peer(cluster, C), C, 50, gets=THEIRS)
@@ -143,7 +156,28 @@ def test_it_is_remembered_across_a_restart_until_a_majority_has_known_for_long()
     assert again.slotmap.taken, "its source still claims it"
     says(source, B, 2, gives=THEIRS)
     again.step(Tick(), NOW + 3 * T + 200)
+    source.now_ms = other.now_ms = NOW + 5 * T
+    for peer, node, epoch in ((source, B, 2), (other, C, 3)):
+        again.gossip.send_ping(again.gossip.links[peer.link], MessageType.PING, NOW + 5 * T)
+        for _ in range(6):
+            says(peer, node, epoch, gives=THEIRS if node == B else None)
+    assert again.slotmap.taken
+    again.step(Tick(), NOW + 5 * T + 100)
     assert not again.slotmap.taken
+
+
+def test_it_is_not_forgotten_under_a_smaller_epoch_than_its_source_has() -> None:
+    """The source has given the slot all the same; a replica of it that did not hear so would be elected with it."""
+    cluster = took()
+    says(Peer(cluster, B), B, 50, gives=THEIRS)
+    assert cluster.myself.config_epoch < 50
+    effects = cluster.step(Tick(), NOW + 100)
+    assert cluster.myself.config_epoch > 50 and effects[0] == Persist()
+    mine = cluster.myself.config_epoch
+    says(Peer(cluster, B), B, mine + 50, gives=THEIRS)
+    cluster.step(Tick(), NOW + 200)
+    assert cluster.myself.config_epoch == mine, "what epochs the source takes from then on is no matter"
+    assert cluster.slotmap.taken[THEIRS].since_ms == NOW + 100, "a majority has to know of that"
 
 
 def test_a_replica_that_asks_for_votes_leaves_out_what_its_primary_has_just_taken() -> None:
@@ -155,6 +189,22 @@ def test_a_replica_that_asks_for_votes_leaves_out_what_its_primary_has_just_take
         cluster.operations.set_slot(SlotOrder(slot, action, node), True, NOW, obeying=True)
     assert cluster.slotmap.owner_of(slot) == B
     assert slot not in bitmap_to_slots(cluster.header().slots) and SLOTS[B][0] in bitmap_to_slots(cluster.header().slots)
+
+
+def test_who_follows_a_primary_of_another_shard_forgets_what_its_former_one_had_open() -> None:
+    state = saved(primary(B, 2), primary(C, 3), replica(ME, B, NodeFlag.MYSELF))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    for slot, action, node in (
+        (SLOTS[B][0], SlotAction.MIGRATING, C),
+        (SLOTS[C][0], SlotAction.IMPORTING, C),
+        (SLOTS[C][1], SlotAction.IMPORTING, C),
+        (SLOTS[C][1], SlotAction.NODE, B),
+    ):
+        cluster.operations.set_slot(SlotOrder(slot, action, node), True, NOW, obeying=True)
+    slotmap = cluster.slotmap
+    assert slotmap.migrating and slotmap.importing and slotmap.taken
+    cluster.operations.replicate(C, False, NOW)
+    assert not (slotmap.migrating or slotmap.importing or slotmap.taken)
 
 
 # Others -----------------------------------------------------------------------------------------------------------------
