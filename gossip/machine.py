@@ -247,13 +247,13 @@ class Gossip:
         address = Address(header.ip or member.address.ip, header.port, header.bus_port, header.secondary_port)
         if address == member.address or not address.bus_port:
             return
-        self.out.log(Level.NOTICE, f"Address updated for node {member.called}, now {address.ip}:{address.port}")
         if (address.ip, address.bus_port) == (member.address.ip, member.address.bus_port):
+            self.out.log(Level.NOTICE, f"Address updated for node {member.called}, now {address.ip}:{address.port}")
             member.address = address  # The bus is where it was: the link stays.
             self.out.changed()
             self.above.address_changed(member)
         else:
-            self.move(member, address, now_ms)
+            proof.told_address(self, member, address, now_ms)
 
     def move(self, member: Member, address: Address, now_ms: int) -> None:
         """A member is to be reached at another address: connect there."""

@@ -11,7 +11,8 @@ share an address. A connection that this node made to a member's bus port has th
   request counts only while that epoch is young: who asks for votes has just taken it.
 - An UPDATE makes this node ask the owner that it names; the owner's own claim counts, not what is said of it.
 - A FAIL is obeyed when its subject has left this node's own pings unanswered for half the timeout, at once or by then.
-- A new address of a member is tried out: it is taken when the member answers there and no longer at the old one.
+- A new address of a member is tried out: it is taken when the member answers there, and no longer at the old one unless
+  it told of the new one itself. So one that announces what nobody can reach stays where it is, until it knows better.
 - That third members are well spares pings, and is taken from established links (below) too: but everybody has to answer
   this node itself once a timeout, whatever others say.
 - What no PONG can tell (MFSTART, published messages) is taken from the member's established link alone: the accepted one
@@ -63,10 +64,11 @@ _TOLD = int(PRIMARY | REPLICA | ANNOUNCED)
 
 @dataclass(slots=True, eq=False)
 class AddressClaim:
-    """Somebody says that a member is to be found elsewhere. link: the connection by which that is tried out."""
+    """A member is said to be found elsewhere. own: by itself. link: the connection by which that is tried out."""
 
     address: Address
     since_ms: int
+    own: bool = False
     link: Link | None = None
     answered: bool = False
 
@@ -293,6 +295,17 @@ def claim_address(gossip: Gossip, member: Member, address: Address, now_ms: int)
         _try_out(gossip, member, claim, now_ms)
 
 
+def told_address(gossip: Gossip, member: Member, address: Address, now_ms: int) -> None:
+    """A member says, over the link on which it answers, that it is elsewhere. That link is kept until it answers there."""
+    claim = gossip.moves.get(member.id)
+    if claim is not None:
+        if claim.own and claim.address == address:
+            return
+        _end_claim(gossip, member)
+    gossip.moves[member.id] = claim = AddressClaim(address, now_ms, own=True)
+    _try_out(gossip, member, claim, now_ms)
+
+
 def _try_out(gossip: Gossip, member: Member, claim: AddressClaim, now_ms: int) -> None:
     claim.link = gossip.open_link(claim.address, now_ms)
     claim.link.probes = member
@@ -311,7 +324,7 @@ def _follow_up(gossip: Gossip, member: Member | None, claim: AddressClaim, now_m
         gossip.drop_link(claim.link)
     elif member.address == claim.address:
         _end_claim(gossip, member)
-    elif member.proof_ms >= claim.since_ms:
+    elif member.proof_ms >= claim.since_ms and not claim.own:
         member.not_at = claim.address
         shown = f"{claim.address.ip}:{claim.address.port}"
         refuse(gossip, f"{shown} as address of {member.called}, which answers at {member.address.ip}", None, now_ms)
@@ -325,9 +338,9 @@ def _follow_up(gossip: Gossip, member: Member | None, claim: AddressClaim, now_m
 
 
 def _move_if_gone(gossip: Gossip, member: Member, claim: AddressClaim, now_ms: int) -> None:
-    """It answers at the new address: it has moved there when it is silent at the old one."""
+    """It answers at the new address: it has moved there when it says so itself or is silent at the old one."""
     timeout_ms = gossip.timeout_ms
-    if silence_ms(member, now_ms, timeout_ms) * MOVED_SHARE < timeout_ms:
+    if not claim.own and silence_ms(member, now_ms, timeout_ms) * MOVED_SHARE < timeout_ms:
         return
     _end_claim(gossip, member)
     where = f"{claim.address.ip}:{claim.address.port}"

@@ -257,6 +257,25 @@ def test_a_member_that_answers_is_not_looked_for_elsewhere() -> None:
     assert len(of_kind(forger.says(ping(header(C, 3))), Send)) == 1, "and is not asked again: this is the PONG"
 
 
+def test_a_member_that_announces_what_nobody_reaches_is_kept_where_it_answers() -> None:
+    """cluster-announce-ip with a mistake in it, on all nodes at once: who is connected stays, and hears the correction."""
+    cluster, peers = met()
+    told = ping(header(C, 3, ip="10.9.9.9"), kind=PONG)
+    peers[C].now_ms = NOW + 100
+    for _ in range(3):
+        probe = probe_of(peers[C].says(told))
+        assert (probe.ip, probe.bus_port) == ("10.9.9.9", 17000)
+        assert not of_kind(peers[C].says(told), Connect), "one attempt at a time"
+        assert not of_kind(cluster.step(Tick(), NOW + 200), Log), "its answers at the old address are no reason to doubt it"
+        cluster.step(LinkClosed(probe.link), NOW + 300)
+        assert cluster.members[C].address == address(C) and cluster.members[C].link is not None
+    probe = probe_of(peers[C].says(told))
+    cluster.step(LinkOpened(probe.link, "10.0.0.5"), NOW + 301)
+    effects = cluster.step(Received(probe.link, told), NOW + 302)
+    assert cluster.members[C].address == Address("10.9.9.9", 7000, 17000) and effects[0] == Persist()
+    assert len(of_kind(effects, Close)) == 2 and probe_of(effects).ip == "10.9.9.9"
+
+
 def test_somebody_else_at_the_new_address_ends_the_search() -> None:
     cluster, peers = met()
     peers[C].step(LinkClosed(peers[C].link))
