@@ -22,6 +22,8 @@ PING_SHARE = 8
 """In a small cluster everyone is pinged so many times in a node timeout, so that silence is seen as soon as it counts."""
 PING_MEMBERS = 200
 """How many members are pinged in a node timeout before the pings to each become fewer."""
+MANY = 100
+"""From so many members on everybody hears enough of everybody from others to ask each no more than once a timeout."""
 GOSSIPED_MS = 2000
 """That a member has answered others is known after this time at the latest, in nearly all cases."""
 SPREAD_MAX = 20
@@ -83,7 +85,7 @@ def tick(gossip: Gossip, now_ms: int) -> None:
         gossip.remove(member)
     if gossip.alleged or gossip.moves:
         proof.tick(gossip, now_ms)
-    if idle_ms >= half_ms:
+    if len(gossip.members) >= MANY:
         _ping_in_turn(gossip, now_ms)
     if gossip.ticks % TICKS_PER_RANDOM_PING == 0:
         _ping_someone(gossip, now_ms)
@@ -108,9 +110,10 @@ def ping_period_ms(gossip: Gossip) -> int:
     Half the timeout, as in Redis, when there are many. That others have heard from a member spares most of those pings, but
     they tell it in whole seconds: where half the timeout is hardly longer, it is three quarters.
     """
-    timeout_ms = gossip.timeout_ms
-    longest_ms = max(timeout_ms // 2, min(timeout_ms * 3 // 4, GOSSIPED_MS))
-    return min(max(timeout_ms // PING_SHARE, timeout_ms * len(gossip.members) // PING_MEMBERS), longest_ms)
+    timeout_ms, count = gossip.timeout_ms, len(gossip.members)
+    if count >= MANY:
+        return max(timeout_ms // 2, min(timeout_ms * 3 // 4, GOSSIPED_MS))
+    return max(timeout_ms // PING_SHARE, timeout_ms * count // PING_MEMBERS)
 
 
 def _spread_suspicion(gossip: Gossip, suspects: list[Member], now_ms: int) -> None:
@@ -172,7 +175,8 @@ def _ping_in_turn(gossip: Gossip, now_ms: int) -> None:
     everyone, timeout_ms = gossip.members.everyone, gossip.timeout_ms
     if gossip.turn < 0:
         gossip.turn = gossip.members.draw(gossip.random).place
-    for _ in range(min(-(-len(everyone) * TICK_MS // timeout_ms), len(everyone))):
+    due = [ticks * len(everyone) * TICK_MS // timeout_ms for ticks in (gossip.ticks - 1, gossip.ticks)]
+    for _ in range(min(due[1] - due[0], len(everyone))):
         gossip.turn = (gossip.turn + 1) % len(everyone)
         member = everyone[gossip.turn]
         link = member.link
