@@ -110,10 +110,12 @@ class Server:
             self.node.replication.follow(*config.replicaof)
         remove_leftovers(Path(config.dir))
         self.node.saving.allowed = False
-        Loading(self.node, self.node.saving.path, self._loaded).begin()
-        if self.bus is not None:  # What is said there depends on what the data is.
+        loading = Loading(self.node, self.node.saving.path, self._loaded)
+        loading.look()
+        if self.bus is not None:
             await self.bus.start()
         self.loop.call_later(CRON_S, self._cron)
+        loading.begin()
 
     def _loaded(self, error: LoadError | None) -> None:
         """The data is there, or can not be had: then the node ends, and nothing on disk is touched."""

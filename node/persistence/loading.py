@@ -44,6 +44,7 @@ class Loading:
         self._path = path
         self._done = done
         self._file: BinaryIO | None = None
+        self._error: LoadError | None = None
         self._reader = RdbReader()
         self._started = False
         self._place: dict[bytes, bytes] = {}
@@ -55,23 +56,32 @@ class Loading:
         self.keys = 0
         self.expired = 0
 
-    def begin(self) -> None:
-        """Start to load. When there is no file, `done` is called before this returns."""
+    def look(self) -> None:
+        """Open the file, and read of it how far the data is: a cluster must know that before it is asked."""
         try:
             self._file = open(self._path, "rb")  # noqa: SIM115 - open for as long as loading lasts
             self.size = self._path.stat().st_size
         except FileNotFoundError:
-            self._end(None)
             return
         except OSError as error:
-            self._end(LoadError(f"Fatal error: can't open the RDB file {self._path} for reading: {error.strerror}"))
+            self._error = LoadError(f"Fatal error: can't open the RDB file {self._path} for reading: {error.strerror}")
             return
         node = self._node
         node.loading = self
         node.mark(Unusual.LOADING, True)
         self._is_replica = node.replication.is_replica or (node.cluster is not None and node.cluster.myself.is_replica)
         log.log(NOTICE, "Loading RDB from %s, %d bytes", self._path, self.size)
-        self._turn(slice_ns=0)  # How far the data is has to be known before the cluster asks.
+        try:
+            self._read_chunk()
+        except (RdbError, OSError, LoadError) as error:
+            self._error = self._failure(error)
+
+    def begin(self) -> None:
+        """Load the rest. When there is nothing to load, `done` is called before this returns. To be called after `look`."""
+        if self._error is not None or self._file is None:
+            self._end(self._error)
+        else:
+            self._node.io.call_later(0, self._turn)
 
     def info(self, now_ms: int) -> dict[str, object]:
         """The fields of INFO persistence that there are only while loading."""
@@ -86,26 +96,29 @@ class Loading:
             "loading_eta_seconds": int(elapsed_s * (1 - share) / share) if share else 1,
         }
 
-    def _turn(self, slice_ns: int = _TURN_NS) -> None:
-        """Load one chunk, and more for a few milliseconds."""
+    def _turn(self) -> None:
+        """Load for a few milliseconds."""
         if self._file is None:
             return
         began_ns = time.perf_counter_ns()
         try:
-            while True:
-                chunk = self._file.read(CHUNK_BYTES)
-                self.read += len(chunk)
-                if not chunk:
+            while time.perf_counter_ns() - began_ns < _TURN_NS:
+                if not self._read_chunk():
                     self._reader.close()
                     self._finish()
                     return
-                self._store(self._reader.feed(chunk))
-                if time.perf_counter_ns() - began_ns >= slice_ns:
-                    break
         except (RdbError, OSError, LoadError) as error:
-            self._fail(error)
+            self._end(self._failure(error))
             return
         self._node.io.call_later(0, self._turn)
+
+    def _read_chunk(self) -> bool:
+        """Take in a piece of the file; False at its end."""
+        assert self._file is not None
+        chunk = self._file.read(CHUNK_BYTES)
+        self.read += len(chunk)
+        self._store(self._reader.feed(chunk))
+        return bool(chunk)
 
     def _store(self, records: list[Record]) -> None:
         databases = self._node.databases
@@ -163,7 +176,7 @@ class Loading:
         log.log(NOTICE, "DB loaded from disk: %.3f seconds", elapsed_s)
         self._end(None)
 
-    def _fail(self, error: Exception) -> None:
+    def _failure(self, error: Exception) -> LoadError:
         if isinstance(error, RdbError):
             where = f"at offset {error.offset}: " if error.offset is not None else ""
             reason = error.reason
@@ -171,7 +184,7 @@ class Loading:
             where = f"at offset {self._reader.offset}: "
             reason = str(error)
         text = f"The RDB file {self._path} can not be loaded, {where}{reason}. It is left as it is; move it away to start"
-        self._end(LoadError(text + " without it."))
+        return LoadError(text + " without it.")
 
     def _end(self, error: LoadError | None) -> None:
         if self._file is not None:

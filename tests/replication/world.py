@@ -292,8 +292,10 @@ class World:
             again.node.mark(Unusual.LOADING, True)
             again.node.replication.follow(following.host, following.port)
         ended: list[LoadError | None] = []
-        Loading(again.node, file, ended.append).begin()
+        loading = Loading(again.node, file, ended.append)
+        loading.look()
         begun(again)
+        loading.begin()
         self.until(lambda: bool(ended))
         assert ended == [None]
         again.node.replication.loaded()

@@ -102,9 +102,10 @@ class Storm(World):
         return node
 
     def forget_host(self, host: StormNode) -> None:
-        """This host is another node from now on."""
+        """This host is another node from now on; the votes of the one that it was still count."""
         self._claims.pop(host.name, None)
-        self.votes = {vote: candidate for vote, candidate in self.votes.items() if vote[0] != host.name}
+        former = f"{host.name} until {self.age_ms} ms"
+        self.votes = {(former if name == host.name else name, at): one for (name, at), one in self.votes.items()}
 
     def forget_unsent(self, host: StormNode) -> None:
         """What was to be sent over connections that are not made yet never will be."""
@@ -229,7 +230,8 @@ class Storm(World):
             for host in self.running() if former in host.cluster.members and host.cluster.members[former].failed
         ]
         in_patience = failures and self.now_ms - min(failures) < patience_ms(timeout_ms)
-        if self.lenient or not in_patience or not all(self.is_calm(name, CALM_MS) for name in voters):
+        calm = all(name in self.troubles and self.is_calm(name, CALM_MS) for name in voters)
+        if self.lenient or not in_patience or not calm:
             return
         for rival in self.hosts:
             if rival is winner or not self._is_fit(rival, former):
