@@ -6,6 +6,7 @@ import ipaddress
 import string
 
 from cluster.networks import parse_networks
+from gossip.codec import is_ip
 
 #: Words of a title template, and whether they stand for something in any process.
 _TITLE_WORDS = {
@@ -20,6 +21,7 @@ _TITLE_WORDS = {
 _HOST_LETTERS = frozenset(string.ascii_letters + string.digits + "-.")
 _NOT_IN_NODE_NAMES = frozenset("!\"#$%&'()*+,;<=>?@[\\]^{|}~\x7f")
 _MAX_HOST_NAME = 255
+_MAX_IP = 45
 _NO_RDMA = "No RDMA building support."
 
 
@@ -40,6 +42,13 @@ def append_directory(name: str) -> str | None:
     if not name:
         return "appenddirname can't be empty"
     return "appenddirname can't be a path, just a dirname" if "/" in name else None
+
+
+def announced_ip(text: str) -> str | None:
+    """``cluster-announce-ip``: what the bus and nodes.conf can hold, which is an address or a short name."""
+    if len(text) > _MAX_IP:
+        return "cluster-announce-ip is too long"
+    return None if is_ip(text) else "cluster-announce-ip contains invalid character"
 
 
 def host_name(name: str) -> str | None:

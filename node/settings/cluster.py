@@ -18,7 +18,7 @@ class ClusterSettings:
     cluster_config_save_behavior = Choice("sync", "sync best-effort", kept=True)
     cluster_node_timeout = Int(15000, high=LLONG_MAX)
     cluster_port = Int(0, high=65535, immutable=True)
-    cluster_announce_ip = Text()
+    cluster_announce_ip = Text(check=checks.announced_ip)
     cluster_announce_port = Int(0, high=65535)
     cluster_announce_tls_port = Int(0, high=65535)
     cluster_announce_bus_port = Int(0, high=65535)

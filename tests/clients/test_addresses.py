@@ -254,6 +254,10 @@ def test_as_valkey_shows_announced_addresses(tmp_path: Path) -> None:
                 for kind_of_endpoint in ("ip", "hostname", "unknown-endpoint"):
                     place.ask("CONFIG", "SET", "cluster-preferred-endpoint-type", kind_of_endpoint)
                     views.append((name, kind_of_endpoint, plain(place, own)))
+            for value in ("a" * 46, "a b", "a,b", "a@b"):  # What would make a nodes.conf that nobody can read.
+                with pytest.raises(redis.ResponseError, match="cluster-announce-ip") as refused:
+                    place.ask("CONFIG", "SET", "cluster-announce-ip", value)
+                views.append(str(refused.value))
         finally:
             place.stop()
     for ours, theirs in zip(told["hashslot"], told["valkey"], strict=True):

@@ -105,6 +105,7 @@ SPECIAL = {
 WIDER = {
     "loglevel": "7.2 adds nothing",
     "maxmemory-samples": "7.2 bounds it by 64",
+    "cluster-announce-ip": "Valkey 9 takes what the bus and nodes.conf can hold and nothing else",
 }
 
 
