@@ -43,6 +43,7 @@ from gossip.messages import (
     NodeFlag,
     Publish,
     Update,
+    node_flags,
 )
 
 
@@ -400,7 +401,7 @@ class Cluster(Core):
         return NodeView(
             id=member.id,
             address=member.address,
-            flags=NodeFlag(member.flags),
+            flags=node_flags(member.flags),
             primary=None if member.primary is None else member.primary.id,
             shard_id=member.shard_id,
             hostname=member.hostname,
@@ -447,7 +448,7 @@ class Cluster(Core):
         return SavedNode(
             id=member.id,
             address=member.address,
-            flags=NodeFlag(member.flags),
+            flags=node_flags(member.flags),
             primary=None if member.primary is None else member.primary.id,
             config_epoch=member.config_epoch,
             shard_id=member.shard_id,

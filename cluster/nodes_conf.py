@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cluster.slotmap import Grant
 from cluster.slots import SlotRange, bitmap_to_ranges, format_range, ranges_to_bitmap
@@ -76,10 +77,17 @@ def _format_node(state: SavedState, node: SavedNode, port_name: str) -> str:
         str(node.ping_sent_ms), str(node.pong_received_ms), str(node.config_epoch),
         "connected" if node.connected else "disconnected",
     ]
-    fields += [format_range(slots) for slots in bitmap_to_ranges(node.slots)]
+    if slots := _slots_text(node.slots):
+        fields.append(slots)
     if node.flags & NodeFlag.MYSELF:
         fields += format_open_slots(state.migrating, state.importing)
     return " ".join(fields)
+
+
+@lru_cache(maxsize=1024)
+def _slots_text(slots: bytes) -> str:
+    """In a large cluster the file is written for one member's sake, and all others own what they did."""
+    return " ".join([format_range(one) for one in bitmap_to_ranges(slots)])
 
 
 def _format_long_address(node: SavedNode, port_name: str) -> str:

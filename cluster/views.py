@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from cluster.slots import SlotRange, format_range
 from gossip.ids import Address, NodeId, ShardId
@@ -135,6 +136,7 @@ class LinkView:
 # --- words that nodes.conf shares -----------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)
 def flag_names(flags: NodeFlag) -> str:
     """`flags` as CLUSTER NODES and nodes.conf write them: names with commas between, `noflags` if none has a name."""
     return ",".join([name for flag, name in FLAG_NAMES if flag & flags]) or "noflags"
