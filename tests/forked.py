@@ -47,9 +47,12 @@ class _Parent:
 class Forked:
     """A process that runs or has ended: what tests need of `subprocess.Popen`."""
 
-    def __init__(self, parent: _Parent, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, parent: _Parent, command: Sequence[str], output: Path, directory: Path, environment: Mapping[str, str]
+    ) -> None:
         self._parent = parent
-        self.pid: int = parent.ask(command=list(command), output=str(output), environment=dict(environment))
+        request = {"command": list(command), "output": str(output), "directory": str(directory)}
+        self.pid: int = parent.ask(**request, environment=dict(environment))
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -86,16 +89,17 @@ _turns = itertools.cycle(range(2))
 _starting = threading.Lock()
 
 
-def fork(command: Sequence[str], output: Path, **environment: str) -> Forked:
+def fork(command: Sequence[str], output: Path, directory: Path = _ROOT, **environment: str) -> Forked:
     """Start `hashslot` with this command line, `["node", "--port", "7000"]`, as the leader of a process group.
 
-    output: the file that takes what it prints. environment: variables that it has besides those of the tests.
+    output: the file that takes what it prints. directory: where it starts. environment: variables that it has besides those
+    of the tests.
     """
     with _starting:
         if not _parents:
             _parents.extend((_Parent(), _Parent()))
         parent = _parents[next(_turns)]
-    return Forked(parent, command, output, environment)
+    return Forked(parent, command, output, directory, environment)
 
 
 # In the parent --------------------------------------------------------------------------------------------------------
@@ -118,26 +122,27 @@ def _serve() -> None:
             with contextlib.suppress(OSError):  # the child has done so, or ended
                 os.setpgid(answer, answer)
         else:
-            _become(request["command"], request["output"], request["environment"], node.cli.main)
+            _become(request, node.cli.main)
         print(json.dumps(answer), flush=True)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
 
 
-def _become(command: list[str], output_path: str, environment: dict[str, str], main: Any) -> None:
+def _become(request: dict[str, Any], main: Any) -> None:
     """Be the command from here on. Does not return."""
     status = 1
     try:
         os.setpgid(0, 0)
         nowhere = os.open(os.devnull, os.O_RDONLY)
-        output = os.open(output_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         for source, stream in ((nowhere, 0), (output, 1), (output, 2)):
             os.dup2(source, stream)
         os.close(nowhere)
         os.close(output)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.update(environment)
-        sys.argv = ["hashslot", *command]
+        os.environ.update(request["environment"])
+        os.chdir(request["directory"])
+        sys.argv = ["hashslot", *request["command"]]
         main()
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import re
 import shutil
 import socket
+import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +29,7 @@ import redis
 from redis.cluster import RedisCluster
 
 from tests.clients.up import Up, alive, until
+from tests.forked import fork
 from tests.servers import ROOT, program
 
 pytestmark = pytest.mark.real
@@ -173,6 +177,28 @@ class Load:
 # --- the walk ---------------------------------------------------------------------------------------------------------
 
 
+SCRIPT = """
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as there:
+    there.connect({path!r})
+    there.sendall(json.dumps([os.getcwd(), *sys.argv[1:]]).encode() + b"\\n")
+    status, output = json.loads(there.makefile().read())
+sys.stdout.write(output)
+sys.exit(status)
+"""
+"""`hashslot` as the shell finds it: it has the command run by a process that has the program loaded."""
+
+
+class _Command(socketserver.StreamRequestHandler):
+    """One call of the script."""
+
+    def handle(self) -> None:
+        folder, *words = json.loads(self.rfile.readline())
+        with tempfile.NamedTemporaryFile() as output:
+            status = fork(words, Path(output.name), Path(folder), COLUMNS="120").wait()
+            self.wfile.write(json.dumps([status, output.read().decode()]).encode())
+
+
 class Machine:
     """A folder with the programs that the page calls, and what they start."""
 
@@ -182,8 +208,10 @@ class Machine:
         programs.mkdir()
         (programs / "valkey-server").symlink_to(program("valkey")[0])
         script = programs / "hashslot"
-        script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m node.cli "$@"\n')
+        script.write_text(f"#!{sys.executable} -SE\n{SCRIPT.format(path=str(programs / 'socket'))}")
         script.chmod(0o755)
+        self._commands = socketserver.ThreadingUnixStreamServer(str(programs / "socket"), _Command)
+        threading.Thread(target=self._commands.serve_forever, daemon=True).start()
         self._environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "COLUMNS": "120"}
 
     def run(self, text: str) -> str:
@@ -201,6 +229,8 @@ class Machine:
 
     def end(self) -> None:
         """The servers went into the background: they are those that run in a folder of ours."""
+        self._commands.shutdown()
+        self._commands.server_close()
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if Path(process.cwd()).is_relative_to(self.folder):
