@@ -169,9 +169,10 @@ class Shipment:
         if type(value) is Hash and value.deadlines is not None and version < RDB_VERSION_FIELD_DEADLINES:
             version = self.order.options.version  # Not without the fields' deadlines.
         for piece in dump_pieces(value, replace(self.order.options, version=version)):
-            if payload:
+            if payload or not piece:
                 yield b""
-            payload.append(piece)
+            if piece:
+                payload.append(piece)
         ttl_ms = 0 if deadline_ms is None else max(1, deadline_ms - node.now_ms)
         name = b"RESTORE-ASKING" if node.clustered else b"RESTORE"
         size = sum(map(len, payload))

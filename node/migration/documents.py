@@ -11,24 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from node.resp import request
-from node.types.json import parts_of, to_text
+from node.types.json import count_up_to, to_text
 
 _CONTAINERS = frozenset((dict, list))
 _PIECE_VALUES = 256
-_PIECE_DEPTH = 64
-"""A text may nest 128 deep."""
-
-
-def count_up_to(value: Any, most: int) -> int:
-    """How many values there are in it; more than `most` for whatever has more, or is deep. O(most)."""
-    level, count = [value], 1
-    for _ in range(_PIECE_DEPTH):
-        level = [one for one in level if type(one) in _CONTAINERS]
-        count += sum(map(len, level))
-        if not level or count > most:
-            return count
-        level = [part for one in level for part in parts_of(one)]
-    return most + 1
 
 
 def pieces(key: bytes, root: Any) -> Iterator[bytes]:
@@ -62,7 +48,7 @@ def _fill_object(key: bytes, path: str, container: dict[str, Any]) -> Iterator[b
     some: dict[str, Any] = {}
     size = 0
     for name, part in container.items():
-        count = count_up_to(part, _PIECE_VALUES)
+        count = count_up_to(part, _PIECE_VALUES) if type(part) in _CONTAINERS else 1
         if count <= _PIECE_VALUES:
             some[name] = part
             size += count
@@ -89,7 +75,7 @@ def _fill_array(key: bytes, path: str, container: list[Any]) -> Iterator[bytes]:
     texts: list[bytes] = []
     size = 0
     for place, part in enumerate(container):
-        count = count_up_to(part, _PIECE_VALUES)
+        count = count_up_to(part, _PIECE_VALUES) if type(part) in _CONTAINERS else 1
         texts.append(to_text(part if count <= _PIECE_VALUES else _emptied(part)))
         size += count
         if size >= _PIECE_VALUES:

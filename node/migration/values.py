@@ -16,7 +16,7 @@ from node.persistence.options import SaveOptions
 from node.persistence.payload import dump
 from node.resp import request
 from node.types.hash import Hash
-from node.types.json import Json
+from node.types.json import Json, count_up_to
 from node.types.list import List
 from node.types.set import Set
 from node.types.stream import Stream
@@ -39,7 +39,7 @@ def elements_in(value: Value) -> int:
         return len(value)
     if kind is Hash:  # Counting the fields of a packed one takes a search; it is small.
         return len(value.store) if isinstance(value.store, dict) else 1
-    return documents.count_up_to(value.root, BIG) if kind is Json else 1
+    return count_up_to(value.root, BIG) if kind is Json else 1
 
 
 def as_commands(key: bytes, value: Value, expire_ms: int | None, options: SaveOptions) -> Iterator[bytes]:

@@ -81,8 +81,9 @@ def dump_pieces(value: object, options: SaveOptions = DEFAULT_OPTIONS) -> Iterat
         return
     crc = version = 0
     for piece in saver(value, options):
-        version = version or version_needed(piece[0])
-        crc = crc64(piece, crc)
+        if piece:  # The others say that some of the work is done.
+            version = version or version_needed(piece[0])
+            crc = crc64(piece, crc)
         yield piece
     footer = version.to_bytes(2, "little")
     yield footer + crc64(footer, crc).to_bytes(8, "little")

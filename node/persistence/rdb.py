@@ -251,7 +251,8 @@ def encode_key(key: bytes, value: object, expire_ms: int | None, options: SaveOp
 
 class KeyPieces:
     """The bytes of `encode_key` in pieces of some tens of kilobytes, for values that are too big to be written in one go
-    between two commands. The value must not change until the last piece was taken, or `hold` has returned True."""
+    between two commands; an empty one says that some of the work is done. The value must not change until the last piece
+    was taken, or `hold` has returned True."""
 
     __slots__ = ("_expiry", "_key", "_pieces")
 
@@ -274,7 +275,7 @@ class KeyPieces:
 
     def __next__(self) -> bytes:
         piece = next(self._pieces)
-        if self._key:
+        if self._key and piece:
             piece = b"%b%b%b%b" % (self._expiry, piece[:1], self._key, piece[1:])
             self._key = b""
         return piece

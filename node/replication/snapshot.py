@@ -23,8 +23,10 @@ from node.persistence.errors import Unreadable
 from node.persistence.options import SaveOptions
 from node.persistence.rdb import KeyPieces, RdbWriter, encode_key
 from node.types.hash import Hash
+from node.types.json import Json, count_up_to
 from node.types.list import List
 from node.types.set import Set
+from node.types.stream import Stream
 from node.types.zset import ZSet
 
 _UNIT_MAX = 1024
@@ -32,13 +34,19 @@ _UNIT_MAX = 1024
 _DEAL_PER_KEY = 8
 """Dealing a key into its bucket costs about an eighth of writing it."""
 _BIG = 4096
+_ALL = 1 << 62
+_EMPTY_PIECE_COST = 256
+"""Pieces are empty while a value is prepared to be written; each takes about half a millisecond."""
 _LIST_SLICE = 1 << 15
 """Keys of a big slot that are listed at a time: some tenths of a millisecond."""
 
 
 def _is_big(value: Value) -> bool:
     """Whether to write `value` takes so long that, when it is about to change, rather what it holds is noted."""
-    return type(value) in (Hash, List, Set, ZSet) and len(value) >= _BIG
+    kind = type(value)
+    if kind is Json:
+        return count_up_to(value.root, _BIG) > _BIG
+    return kind in (Hash, List, Set, ZSet, Stream) and len(value) >= _BIG
 
 
 class _Listing:
@@ -266,7 +274,7 @@ class SnapshotWalk:
             if self._pieces is not None and self._pieces.hold():
                 self._pieces_of = None
             else:
-                self._write_pieces(1 << 62)
+                self._write_pieces(_ALL)
             return
         if not cursor.claim(slot, key):
             return
@@ -311,8 +319,7 @@ class SnapshotWalk:
         writer = self._writer
         while budget > 0 and writer.pending < bytes_max and not self.finished:
             if self._pieces is not None:
-                self._write_pieces(bytes_max)
-                budget -= 1
+                budget -= self._write_pieces(bytes_max)
             elif self._kept:
                 number, self._pieces = self._kept.popleft()
                 self._select(number)
@@ -364,17 +371,20 @@ class SnapshotWalk:
                 break
         return written
 
-    def _write_pieces(self, bytes_max: int) -> None:
-        """Go on with the value that is written in pieces, and at its end with what had to wait for it."""
+    def _write_pieces(self, bytes_max: int) -> int:
+        """Go on with the value that is written in pieces, and at its end with what had to wait for it. The cost in keys."""
         assert self._pieces is not None
         for piece in self._pieces:
+            if not piece and bytes_max < _ALL:
+                return _EMPTY_PIECE_COST
             self._writer.raw(piece)
             if self._writer.pending >= bytes_max:
-                return
+                return 1
         self._pieces = self._pieces_of = None
         held, self._held = self._held, []
         for number, data in held:
             self._emit(number, data)
+        return 1
 
     def _emit(self, number: int, data: bytes) -> None:
         self._select(number)

@@ -9,6 +9,7 @@ which is what orjson still writes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,8 @@ _NAMES: dict[type, str] = {
     dict: "object",
 }
 _CONTAINERS = frozenset((dict, list))
+_PIECE_VALUES = 256
+_SHALLOW_MAX = 64
 
 _WORD = 8
 """Bytes of a pointer, in which RedisJSON's containers are counted."""
@@ -142,6 +145,58 @@ def count_of(value: Any) -> int:
         level = [part for one in level if type(one) in _CONTAINERS for part in parts_of(one)]
         count += len(level)
     return count
+
+
+def count_up_to(value: Any, most: int) -> int:
+    """How many values there are in a value; more than `most` for one that has more, or nests deep. O(most)."""
+    level, count = [value], 1
+    for _ in range(_SHALLOW_MAX):
+        level = [one for one in level if type(one) in _CONTAINERS]
+        count += sum(map(len, level))
+        if not level or count > most:
+            return count
+        level = [part for one in level for part in parts_of(one)]
+    return most + 1
+
+
+def text_pieces(value: Any) -> Iterator[bytes]:
+    """The text of `to_text` in pieces, each of them quickly made. The value must not change until the last was taken."""
+    if count_up_to(value, _PIECE_VALUES) <= _PIECE_VALUES:
+        yield to_text(value)
+        return
+    is_object = type(value) is dict
+    comma = b"{" if is_object else b"["
+    for some, big in _in_pieces(value):
+        if some:
+            yield comma + to_text(some)[1:-1]
+            comma = b","
+        for name, part in big:
+            yield comma + (to_text(name) + b":" if is_object else b"")
+            yield from text_pieces(part)
+            comma = b","
+    yield b"}" if is_object else b"]"
+
+
+def _in_pieces(value: Any) -> Iterator[tuple[Any, list[tuple[Any, Any]]]]:
+    """The parts of a container in order, in containers of some small ones, each followed by a big one or none."""
+    is_object = type(value) is dict
+    some: Any = {} if is_object else []
+    size = 0
+    for name, part in value.items() if is_object else enumerate(value):
+        count = count_up_to(part, _PIECE_VALUES) if type(part) in _CONTAINERS else 1
+        if count > _PIECE_VALUES:
+            yield some, [(name, part)]
+            some, size = type(some)(), 0
+            continue
+        if is_object:
+            some[name] = part
+        else:
+            some.append(part)
+        size += count
+        if size >= _PIECE_VALUES:
+            yield some, []
+            some, size = type(some)(), 0
+    yield some, []
 
 
 def copied(value: Any) -> Any:

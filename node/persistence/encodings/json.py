@@ -8,11 +8,15 @@ the values of other modules.
 
 from __future__ import annotations
 
-from node.persistence.encodings.base import Encoding
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from node.persistence.encodings.base import Encoding, Pieces
 from node.persistence.errors import RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
-from node.types.json import DOCUMENT_DEPTH_MAX, Json, JsonError, parse, to_text
+from node.types.json import DOCUMENT_DEPTH_MAX, Json, JsonError, count_up_to, parse, text_pieces, to_text
 
 TAG_MODULE_2 = 7
 
@@ -20,6 +24,10 @@ TYPE_NAME = "ReJSON-RL"
 VERSION = 3
 _VERSION_WITH_INDEX = 2
 
+_PLAIN_VALUES = 2048
+"""A document of more values is written in pieces."""
+_TEXTS_AT_ONCE, _TEXTS_PER_PIECE = 8, 4
+_HELD_BYTES = 8 * 1024
 _END, _UNSIGNED, _STRING = 0, 2, 5
 _CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -71,4 +79,57 @@ def save(value: Json, options: SaveOptions) -> tuple[bytes, bytes]:
     return b"\x07", _HEAD + encode_string(to_text(value.root), options.compress) + b"\x00"
 
 
-ENCODING = Encoding(name="json", loaders={TAG_MODULE_2: load}, classes=(Json,), save=save)
+def save_piecewise(value: Json, options: SaveOptions) -> Iterator[bytes]:
+    """See `PiecewiseSaver`. What is big is not compressed: its length stands before it, and compressing takes longer than
+    making the text. Pieces are empty until that is made."""
+    if count_up_to(value.root, _PLAIN_VALUES) <= _PLAIN_VALUES:
+        return Pieces([b"".join(save(value, options))])
+    text = _Text(value.root)
+    return Pieces(_pieces(text), text.hold)
+
+
+class _Text:
+    """The text of a document while it is made. Once it is held, the rest is what it lacks of the text made in one go, which
+    takes a tenth of the time and makes others wait for it."""
+
+    __slots__ = ("_held", "_left", "_root", "_size")
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._left = text_pieces(root)
+        self._size = 0
+        self._held = False
+
+    def take(self, count: int) -> list[bytes]:
+        """The next pieces; [] when there are no more."""
+        some = list(islice(self._left, count))
+        self._size += sum(map(len, some))
+        return some
+
+    def hold(self) -> None:
+        """The document is about to change."""
+        if not self._held:
+            self._held = True
+            text = to_text(self._root)
+            self._left = (text[at : at + _HELD_BYTES] for at in range(self._size, len(text), _HELD_BYTES))
+            self._root = None
+
+
+def _pieces(texts: _Text) -> Iterator[bytes]:
+    made: list[bytes] = []
+    while some := texts.take(_TEXTS_AT_ONCE):
+        made += some
+        yield b""
+    yield b"\x07" + _HEAD + encode_length(sum(map(len, made)))
+    made.reverse()
+    while made:
+        some = made[-_TEXTS_PER_PIECE:]
+        del made[-_TEXTS_PER_PIECE:]
+        some.reverse()
+        yield b"".join(some)
+    yield b"\x00"
+
+
+ENCODING = Encoding(
+    name="json", loaders={TAG_MODULE_2: load}, classes=(Json,), save=save, save_piecewise=save_piecewise
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from node.persistence.encodings.base import Encoding, Loader
+from node.persistence.encodings.base import Encoding, Loader, Pieces, Rest
 from node.persistence.errors import RdbError
 from node.persistence.options import SaveOptions
 from node.persistence.wire import Cursor, encode_length, encode_string
@@ -25,6 +25,7 @@ TAG_STREAM_7_2 = 21
 _VERSION_WITH_ACTIVE_TIME = 11
 _PIECE_BYTES = 32 * 1024
 _ID_BYTES = 16
+_NODES_AT_ONCE, _TAILS_AT_ONCE = 4, 512
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -193,8 +194,16 @@ def _parts(stream: Stream, tag: int, options: SaveOptions) -> Iterator[bytes]:
     nodes = stream.nodes()
     yield encode_length(len(nodes))
     for node in nodes:
-        key = node.first.to_bytes(_ID_BYTES, "big")
-        yield encode_string(key, False) + encode_string(node.listpack(), options.compress)
+        yield from _node(node, options.compress)
+    yield from _tail(stream, tag, options)
+
+
+def _node(node: Node, compress: bool) -> tuple[bytes, bytes]:
+    return encode_string(node.first.to_bytes(_ID_BYTES, "big"), False), encode_string(node.listpack(), compress)
+
+
+def _tail(stream: Stream, tag: int, options: SaveOptions) -> Iterator[bytes]:
+    """What stands behind the nodes."""
     yield encode_length(stream.length) + _encode_id(stream.last_id) + _encode_id(stream.first_id)
     yield _encode_id(stream.max_deleted_id) + encode_length(stream.entries_added)
     yield encode_length(len(stream.groups))
@@ -226,17 +235,30 @@ def save(value: Stream, options: SaveOptions) -> tuple[bytes, bytes]:
 
 
 def save_piecewise(value: Stream, options: SaveOptions) -> Iterator[bytes]:
-    """See `PiecewiseSaver`."""
+    """See `PiecewiseSaver`. To hold it, the nodes that are left are copied, which is much less work than to write them."""
     tag = _tag(value, options)
-    parts = [bytes((tag,))]
-    size = 0
-    for part in _parts(value, tag, options):
-        parts.append(part)
-        size += len(part)
+    nodes, tail = Rest(value.nodes(), Node.copy), Rest(_tail(value, tag, options))
+
+    def hold() -> None:
+        nodes.hold()
+        tail.hold()
+
+    return Pieces(_piecewise(bytes((tag,)) + encode_length(value.node_count()), nodes, tail, options.compress), hold)
+
+
+def _piecewise(head: bytes, nodes: Rest[Node], tail: Rest[bytes], compress: bool) -> Iterator[bytes]:
+    parts, size = [head], 0
+    while some := nodes.take(_NODES_AT_ONCE):
+        for node in some:
+            parts += _node(node, compress)
+            size += len(parts[-1])
         if size >= _PIECE_BYTES:
             yield b"".join(parts)
-            parts = []
-            size = 0
+            parts, size = [], 0
+    while texts := tail.take(_TAILS_AT_ONCE):
+        parts += texts
+        yield b"".join(parts)
+        parts = []
     if parts:
         yield b"".join(parts)
 
