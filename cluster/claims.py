@@ -10,8 +10,6 @@ a failed owner had. Who has no slots has never been in an election, so that its 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from cluster import epochs, lease, roles
 from cluster.core import Core
 from cluster.events import Level, SlotsLost
@@ -134,11 +132,11 @@ def _migrating_to(core: Core, claimant: Member) -> int:
 
 def _taken_from(core: Core, claimant: Member) -> int:
     """Slots that came to this node, or to its primary, from the claimant's shard, which may not know it yet."""
-    slotmap = core.slotmap
-    if not slotmap.taken:
-        return 0
-    taken = [slot for slot, one in slotmap.taken.items() if _stands_for(core, claimant, one.source)]
-    return bits_of(slot for slot in taken if slot not in slotmap.migrating)
+    bits = 0
+    for source, one in core.slotmap.taken.items():
+        if _stands_for(core, claimant, source):
+            bits |= one.bits
+    return bits & ~bits_of(core.slotmap.migrating) if bits else 0
 
 
 def _stands_for(core: Core, claimant: Member, source: NodeId) -> bool:
@@ -170,19 +168,26 @@ def settle(core: Core, now_ms: int) -> None:
     if not slotmap.taken:
         return
     known_ms = lease.end_ms(core) - timeout_ms if lease.is_needed(core) else now_ms - timeout_ms
-    for slot, one in list(slotmap.taken.items()):
-        source = core.shard_head(core.members[one.source])
+    for node, one in list(slotmap.taken.items()):
+        source = core.shard_head(core.members[node])
         heard = source.heard
-        if source is not myself and (heard is None or heard.slots[slot // 8] >> slot % 8 & 1):
+        if source is myself:
+            claimed = given_epoch = 0
+        elif heard is None:
             continue
-        if one.given_epoch is None:
-            given = 0 if heard is None else heard.config_epoch
-            slotmap.taken[slot] = replace(one, given_epoch=given, since_ms=now_ms)
-            if myself.is_primary and given >= myself.config_epoch:
-                epochs.outbid(core, f"slot {slot} has come from {source.called}, which gave it in epoch {given}")
+        else:
+            claimed, given_epoch = int.from_bytes(heard.slots, "little"), heard.config_epoch
+        given = one.open & ~claimed
+        if given:
+            one.open &= ~given
+            one.given |= given
+            one.since_ms = now_ms
+            if myself.is_primary and given_epoch >= myself.config_epoch:
+                slot = slots_in(given)[0]
+                epochs.outbid(core, f"slot {slot} has come from {source.called}, which gave it in epoch {given_epoch}")
                 core.gossip.broadcast_pong(now_ms)
-        elif known_ms - one.since_ms > timeout_ms:
-            del slotmap.taken[slot]
+        elif one.given and not one.given & claimed and known_ms - one.since_ms > timeout_ms:
+            slotmap.untake(one.given)
             core.out.changed(state=False, lasting=False)
 
 

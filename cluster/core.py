@@ -11,7 +11,7 @@ from cluster.events import Effect, ResumeWrites, RoleChanged
 from cluster.failover import NO_LINK, Comeback, DataLink, Election, ManualFailover, Vote
 from cluster.lease import Lease
 from cluster.settings import ClusterSettings
-from cluster.slotmap import SlotMap, bits_of
+from cluster.slotmap import SlotMap
 from gossip.ids import Address, NodeId, RandomSource
 from gossip.machine import Gossip
 from gossip.members import LIGHT_HEADER, MIGRATE_TO, NOFAILOVER, Member
@@ -101,7 +101,7 @@ class Core:
         for slot in [slot for slot in moved if bits >> slot & 1]:
             del moved[slot]
         if self.slotmap.taken and not comes:
-            self.slotmap.taken = {slot: one for slot, one in self.slotmap.taken.items() if not bits >> slot & 1}
+            self.slotmap.untake(bits)
         if first and member is not None and any(one.is_primary and one.replicas for one in self.members.values()):
             member.flags |= MIGRATE_TO  # A new primary in a cluster with replicas may be given one.
         self.out.changed(lasting=not known)
@@ -168,7 +168,7 @@ class Core:
         slots = slotmap.bitmap(head.id)
         if slotmap.taken and head is not myself:
             # Its primary may have told nobody yet. Voters would refuse a candidate for the sake of who had them before.
-            told = slotmap.bits(head.id) & ~bits_of(slotmap.taken)
+            told = slotmap.bits(head.id) & ~slotmap.taken_bits()
             slots = told.to_bytes(SLOT_BITMAP_BYTES, "little")
         state = (
             myself.id, address, myself.flags, self.current_epoch, head.config_epoch, self.offset, slots, primary,

@@ -24,7 +24,6 @@ from cluster.events import Deliver, Effect, Event, Tick
 from cluster.failover import DataLink
 from cluster.operations import Operations
 from cluster.settings import ClusterSettings
-from cluster.slotmap import Taken
 from cluster.state import SavedNode, SavedState
 from cluster.views import BusCounters, ClusterView, NodeView
 from gossip.detector import count_reports
@@ -109,11 +108,11 @@ class Cluster(Core):
         if own.shard_id is None and head.shard_id is not None:
             self.myself.shard_id = head.shard_id
         self.slotmap.migrating.update(saved.migrating)
-        for slot, source in saved.importing.items():
-            if self.owner(slot) is head:
-                self.slotmap.taken[slot] = Taken(source, now_ms)
-            else:
-                self.slotmap.importing[slot] = source
+        self.slotmap.importing.update(saved.importing)
+        for source, slots in saved.taken.items():
+            bits = int.from_bytes(slots, "little") & self.slotmap.bits(head.id)
+            if bits and source in self.members:
+                self.slotmap.take(bits, source)
         self.slotmap.unclaimed = int.from_bytes(saved.unclaimed, "little")
         self.slotmap.grants.update((grant.job, grant) for grant in saved.grants)
         self.current_epoch = saved.current_epoch
@@ -433,16 +432,13 @@ class Cluster(Core):
             current_epoch=self.current_epoch,
             last_vote_epoch=self.last_vote_epoch,
             migrating=dict(self.slotmap.migrating),
-            importing=self._saved_importing(),
+            importing=dict(self.slotmap.importing),
+            taken={
+                source: one.bits.to_bytes(SLOT_BITMAP_BYTES, "little") for source, one in self.slotmap.taken.items()
+            },
             grants=tuple(self.slotmap.grants.values()),
             unclaimed=self.slotmap.unclaimed.to_bytes(SLOT_BITMAP_BYTES, "little"),
         )
-
-    def _saved_importing(self) -> dict[int, NodeId]:
-        """Slots that were taken are noted as if they were still coming: a restart must not forget from whom."""
-        slotmap = self.slotmap
-        taken = {slot: one.source for slot, one in slotmap.taken.items() if slot not in slotmap.migrating}
-        return slotmap.importing | taken
 
     def _saved_node(self, member: Member) -> SavedNode:
         return SavedNode(

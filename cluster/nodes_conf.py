@@ -26,6 +26,7 @@ _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
 _SLOTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _OPEN_SLOT = re.compile(r"\[([0-9]{1,5})-([<>])-([0-9a-f]{40})\]", re.ASCII)
 _GRANTS = "granted"
+_TAKEN = "taken"
 _UNCLAIMED = "unclaimed"
 _EPOCH_MAX = 2**64 - 1
 _TIME_MS_MAX = 2**63 - 1
@@ -64,7 +65,9 @@ def _own_vars(state: SavedState) -> str:
     texts = [f"{one.job}:{one.target}:{_ranges(one.ranges)}" for one in state.grants]
     grants = f" {_GRANTS} {';'.join(texts)}" if texts else ""
     unclaimed = bitmap_to_ranges(state.unclaimed)
-    return grants + (f" {_UNCLAIMED} {_ranges(unclaimed)}" if unclaimed else "")
+    texts = [f"{source}:{_ranges(bitmap_to_ranges(slots))}" for source, slots in state.taken.items()]
+    taken = f" {_TAKEN} {';'.join(texts)}" if texts else ""
+    return grants + taken + (f" {_UNCLAIMED} {_ranges(unclaimed)}" if unclaimed else "")
 
 
 def _ranges(ranges: Iterable[SlotRange]) -> str:
@@ -123,6 +126,7 @@ class _Reading:
     vars: tuple[int, int] | None = None
     grants: tuple[Grant, ...] = ()
     unclaimed: bytes = NO_SLOTS
+    taken: dict[NodeId, bytes] = field(default_factory=dict)
 
 
 def parse_nodes_conf(data: bytes) -> SavedState:
@@ -155,7 +159,7 @@ def parse_nodes_conf(data: bytes) -> SavedState:
     return SavedState(
         nodes=tuple(reading.nodes.values()), current_epoch=current_epoch, last_vote_epoch=reading.vars[1],
         migrating=reading.migrating, importing=reading.importing, grants=reading.grants,
-        unclaimed=reading.unclaimed,
+        unclaimed=reading.unclaimed, taken=reading.taken,
     )
 
 
@@ -187,6 +191,10 @@ def _parse_vars(reading: _Reading, fields: list[str]) -> None:
     reading.vars = epochs[0], epochs[1]
     if _GRANTS in values:
         reading.grants = tuple(map(_parse_grant, values[_GRANTS].split(";")))
+    for text in values[_TAKEN].split(";") if _TAKEN in values else ():
+        source, _, ranges = text.partition(":")
+        slots = ranges_to_bitmap(map(_parse_range, ranges.split(",")))
+        reading.taken[NodeId(_parse_id(source, "who has given slots"))] = slots
     if _UNCLAIMED in values:
         reading.unclaimed = ranges_to_bitmap(map(_parse_range, values[_UNCLAIMED].split(",")))
 

@@ -15,7 +15,7 @@ from cluster import epochs, manual_failover, roles
 from cluster.core import Core
 from cluster.events import ClusterError, DataDropped, Effect, Level
 from cluster.manual_failover import Manner
-from cluster.slotmap import ALL_SLOTS, Grant, Taken, bits_of
+from cluster.slotmap import ALL_SLOTS, Grant, bits_of
 from gossip import handshake
 from gossip.detector import quorum
 from gossip.ids import Address, NodeId, ShardId, random_id
@@ -227,7 +227,7 @@ class Operations:
             core.slotmap.migrating.pop(slot, None)
         imported = member is myself and slot in core.slotmap.importing
         if member is core.shard_head(myself) and slot in core.slotmap.importing:
-            core.slotmap.taken[slot] = Taken(core.slotmap.importing[slot], now_ms)
+            core.slotmap.take(1 << slot, core.slotmap.importing[slot])
         core.assign(1 << slot, member)
         was_mine = before is myself and member is not myself
         if was_mine and not myself.slot_count and core.settings.allow_replica_migration:

@@ -63,16 +63,21 @@ class Grant:
         return ranges_to_bits(self.ranges)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
-    """A slot that this node has by SETSLOT NODE, with its keys: from whom.
+    """Slots that this node has from another by SETSLOT NODE, with their keys, as integers.
 
-    given_epoch: the config epoch in which that one was first heard not to claim it any more, None before; since_ms: when.
+    open: of which that one has not been heard to have given them. given: the others. since_ms: when the last became one.
     """
 
-    source: NodeId
-    since_ms: int
-    given_epoch: int | None = None
+    open: int = 0
+    given: int = 0
+    since_ms: int = 0
+
+    @property
+    def bits(self) -> int:
+        """All of them."""
+        return self.open | self.given
 
 
 class SlotMap:
@@ -81,7 +86,7 @@ class SlotMap:
     migrating: slots that this node owns -> where they go. importing: slots it does not own -> where they come from. On
     a replica both are its primary's, as far as that has told.
     grants: by the migration's name, which of this node's slots another may claim now.
-    taken: slots that came by SETSLOT NODE, until it is sure that their source does not claim them any more.
+    taken: by their source, slots that came by SETSLOT NODE, until it is sure that it does not claim them any more.
     unclaimed: bits of slots whose owner was heard no longer to claim them; they stay its until somebody does.
     version: grows with every change.
     """
@@ -94,7 +99,7 @@ class SlotMap:
         self.migrating: dict[int, NodeId] = {}
         self.importing: dict[int, NodeId] = {}
         self.grants: dict[str, Grant] = {}
-        self.taken: dict[int, Taken] = {}
+        self.taken: dict[NodeId, Taken] = {}
         self.unclaimed = 0
         self.assigned = 0
         self.version = 0
@@ -144,6 +149,13 @@ class SlotMap:
         """Those of its slots of which the node has not said that it does not own them."""
         return self._bits.get(node, 0) & ~self.unclaimed
 
+    def taken_bits(self) -> int:
+        """All slots that came by SETSLOT NODE of late."""
+        bits = 0
+        for one in self.taken.values():
+            bits |= one.bits
+        return bits
+
     def slots_of(self, node: NodeId) -> list[SlotRange]:
         """The node's slots as the fewest ranges, ascending."""
         ranges = self._ranges.get(node)
@@ -172,6 +184,18 @@ class SlotMap:
         self.version += 1
         return touched
 
+    def take(self, bits: int, source: NodeId) -> None:
+        """These slots came by SETSLOT NODE."""
+        self.taken.setdefault(source, Taken()).open |= bits
+
+    def untake(self, bits: int) -> None:
+        """These slots are somebody else's, or surely this node's."""
+        for source, one in list(self.taken.items()):
+            one.open &= ~bits
+            one.given &= ~bits
+            if not one.bits:
+                del self.taken[source]
+
     def close(self, slot: int) -> None:
         """The slot is no longer on the move."""
         self.migrating.pop(slot, None)
@@ -187,7 +211,7 @@ class SlotMap:
 
     def close_with(self, node: NodeId) -> None:
         """Slots on the move to or from this node are not any longer: it is gone."""
-        self.taken = {slot: one for slot, one in self.taken.items() if one.source != node}
+        self.taken.pop(node, None)
         for opened in (self.migrating, self.importing):
             for slot in [slot for slot, other in opened.items() if other == node]:
                 del opened[slot]

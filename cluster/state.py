@@ -43,7 +43,8 @@ class SavedState:
     """The whole file. Exactly one node has the flag MYSELF.
 
     migrating, importing: this node's open slots and the node at the other end. grants: what it has allowed others to take.
-    unclaimed: slots that their owner was heard no longer to claim, as the bus writes slots.
+    unclaimed: slots that their owner was heard no longer to claim, as the bus writes slots. taken: from whom slots came by
+    SETSLOT of late, and which.
     """
 
     nodes: tuple[SavedNode, ...]
@@ -53,3 +54,4 @@ class SavedState:
     importing: Mapping[int, NodeId] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
     unclaimed: bytes = NO_SLOTS
+    taken: Mapping[NodeId, bytes] = field(default_factory=dict)

@@ -175,6 +175,8 @@ def states(draw: st.DrawFn) -> SavedState:
             Grant, ids, ids, st.lists(st.sampled_from(ranges), min_size=1, max_size=3).map(tuple)), max_size=2,
         ))),
         unclaimed=ranges_to_bitmap(draw(st.lists(st.sampled_from(ranges), max_size=3))),
+        taken=draw(st.dictionaries(ids, st.lists(st.sampled_from(ranges), min_size=1, max_size=3).map(ranges_to_bitmap),
+                                   max_size=2)),
     )
 
 
@@ -280,6 +282,8 @@ def other(fields: str = "", flags: str = "master", primary: str = "-") -> str:
         (me() + VARS.replace("\n", f" granted {A}:{B}:5-4\n"), 2, "not a range within"),
         (me() + VARS.replace("\n", " granted a:b:5\n"), 2, "the job of granted slots is not 40"),
         (me() + VARS.replace("\n", " unclaimed 5-4\n"), 2, "not a range within"),
+        (me() + VARS.replace("\n", " taken a:5\n"), 2, "who has given slots is not 40"),
+        (me() + VARS.replace("\n", f" taken {A}\n"), 2, "neither a slot nor a range"),
         (me() + "\0" * 20 + "\n" + VARS, 2, "not printable ASCII"),
         (me(where="1.1.1.1:1@2,h\xf6st") + VARS, 1, "not printable ASCII"),
     ],
