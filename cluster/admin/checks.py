@@ -87,7 +87,9 @@ def _unreachable(picture: Picture) -> Iterator[Problem]:
         if not one.reachable:
             owned = len(picture.slots.get(one.id, ()))
             awake = any(replica.reachable for replica in picture.replicas(one.id))
-            if not owned:
+            if not picture.is_missed(one.id):
+                advice = "the other nodes do not miss it: has it just died, or can it only not be asked from here?"
+            elif not owned:
                 advice = "start it again, or if it is gone for good: `forget`"
             elif awake:
                 advice = f"it owns {owned:,} slots: a replica should take over, else CLUSTER FAILOVER TAKEOVER there"

@@ -199,6 +199,10 @@ class Picture:
         views = [one.view for one in self.reachable if one.view and one.id != node]
         return {flag for view in views if node in view.nodes for flag in view.nodes[node].flags}
 
+    def is_missed(self, node: NodeId) -> bool:
+        """Whether another node misses it too. Else it may well serve, and only who asked here can not get at it."""
+        return not self.flags(node).isdisjoint({"fail", "fail?", "noaddr"})
+
     def replicas(self, primary: NodeId) -> list[Member]:
         return [one for one in self.members.values() if not one.is_primary and one.seen.primary == primary]
 

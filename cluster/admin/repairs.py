@@ -93,7 +93,8 @@ def meetings(picture: Picture) -> list[Meeting]:
 def repairs(picture: Picture, keys: Keys, slots: Iterable[int], *, unreachable_too: bool = False) -> Repairs:
     """What to do about these slots: `suspects`, or all when keys of all were counted.
 
-    unreachable_too: slots whose owner does not answer are given to others, and what keys it had are lost with it.
+    unreachable_too: slots whose owner does not answer, and is missed by other nodes, are given to others, and what keys it
+    had are lost with it.
     """
     planner = _Planner(picture, keys, unreachable_too)
     for slot in slots:
@@ -122,7 +123,7 @@ class _Planner:
         holders = [node for node in self._views if self._keys.get(node, {}).get(slot)]
         opened = tuple(node for node, view in self._views.items() if slot in view.migrating or slot in view.importing)
         claims = [node for node in self._picture.claims[slot] if node in self._views]
-        if owner is not None and owner not in self._views and not self._unreachable_too:
+        if owner is not None and owner not in self._views and not self._may_take_from(owner):
             self._left[owner].append(slot)
             return
         lost = owner is None or owner not in self._views
@@ -144,6 +145,9 @@ class _Planner:
         if not why:
             why = "open" if opened else "stray keys" if movers else "nodes disagree"
         self._groups[Repair((), home, movers, owner, opened, contested, why, lost)].append(slot)
+
+    def _may_take_from(self, owner: NodeId) -> bool:
+        return self._unreachable_too and self._picture.is_missed(owner)
 
     def _adopt(self, slot: int, holders: list[NodeId], opened: tuple[NodeId, ...]) -> NodeId | None:
         if holders:
@@ -181,12 +185,19 @@ class _Planner:
 
     def refusals(self) -> list[str]:
         """A line for each node whose slots are left alone."""
-        return [
-            f"{shown_slots(slots)} of {self._picture.name(node)} are left alone: it does not answer. Start it or wait for a "
-            "failover; if it is gone for good, --fix-with-unreachable-primaries gives its slots to others, without its keys"
-            if node is not None else f"{shown_slots(slots)}: there is no primary that could take them"
-            for node, slots in self._left.items()
-        ]
+        return [self._refusal(node, slots) for node, slots in self._left.items()]
+
+    def _refusal(self, node: NodeId | None, slots: list[int]) -> str:
+        if node is None:
+            return f"{shown_slots(slots)}: there is no primary that could take them"
+        left = f"{shown_slots(slots)} of {self._picture.name(node)} are left alone"
+        if not self._picture.is_missed(node):
+            why = self._picture.members[node].trouble
+            return f"{left}: it can not be asked from here ({why}), but the other nodes do not miss it (yet)"
+        return (
+            f"{left}: it does not answer. Start it or wait for a failover; if it is gone for good, "
+            "--fix-with-unreachable-primaries gives its slots to others, without its keys"
+        )
 
 
 def _why_adopted(owner: NodeId | None) -> str:

@@ -355,6 +355,7 @@ def test_one_that_is_gone_is_forgotten(mixed: Mixed) -> None:
         gone.kill()
         assert "left alone" in run("fix", mixed.r, "--yes", status=1).output
         assert "give them up" in run("forget", mixed.r, address(gone), "--yes", status=1).stderr
+        until(lambda: '"fail"' in run("info", mixed.r, "--json").output, "missed by the others")
         given = run("fix", mixed.r, "--fix-with-unreachable-primaries", "--yes", status=1)
         assert "40 slots done." in given.output and "gone for good: `forget`" in given.output
         assert "`forget`" in run("check", mixed.r, status=1).output

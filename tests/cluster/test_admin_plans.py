@@ -226,6 +226,7 @@ class Made:
         self.views: dict[NodeId, dict[NodeId, list[int]]] = {}
         self.opened: dict[NodeId, tuple[dict[int, NodeId], dict[int, NodeId]]] = {}
         self.dead: set[NodeId] = set()
+        self.mute: set[NodeId] = set()
         self.blind: set[tuple[NodeId, NodeId]] = set()
         self.link = "up"
 
@@ -240,7 +241,7 @@ class Made:
                 for other in everybody if (node, other) not in self.blind
             }
             host = Host("127.0.0.1", seen.port)
-            view = None if node in self.dead else View(node, known, migrating, importing)
+            view = None if node in self.dead | self.mute else View(node, known, migrating, importing)
             link = self.link if node in self.replicas else ""
             trouble = "gone" if view is None else ""
             members[node] = Member(seen, host, view, trouble, "ok", 9, 0, link, nodename=f"n{node[0]}")
@@ -249,7 +250,7 @@ class Made:
     def _seen(self, node: NodeId, slots: list[int]) -> Seen:
         place = NAMES.index(node)
         primary = self.replicas.get(node)
-        flags = frozenset({"slave" if primary else "master"})
+        flags = frozenset({"slave" if primary else "master", *(["fail"] if node in self.dead else [])})
         return Seen(node, "127.0.0.1", 7000 + place, 17000 + place, flags, primary, place + 1, slots=tuple(to_ranges(slots)))
 
 
@@ -386,6 +387,17 @@ def test_slots_of_who_does_not_answer_need_a_word() -> None:
     assert sorted(taken) == made.slots[B]
     homes = Counter(home for home, _, _ in taken.values())
     assert set(homes) == {A, C} and abs(homes[A] - homes[C]) <= 2
+
+
+def test_who_is_well_in_the_others_eyes_loses_no_slot() -> None:
+    """It wants another password, say, or a firewall stands between it and the tool."""
+    made = sound()
+    made.mute.add(B)
+    picture = made.picture()
+    plan = repairs(picture, {}, suspects(picture), unreachable_too=True)
+    assert not plan and len(plan.refused) == 1 and "(gone), but the other nodes do not miss it" in plan.refused[0]
+    (found,) = problems(picture)
+    assert found.kind == "unreachable" and "do not miss it" in found.advice
 
 
 @settings(max_examples=60, deadline=None)
