@@ -102,7 +102,7 @@ def ask(redis: Harness, client: Client, *args: object) -> object:
 def saved_before_reply(redis: Harness) -> bool:
     """Whether the last request had nodes.conf written."""
     asked, redis.io.asked = redis.io.asked, []
-    return any(what == ("carry_out", Persist()) for what in asked)
+    return any(what in (("carry_out", Persist()), ("carry_out", Persist(lasting=False))) for what in asked)
 
 
 # Facts and replies ----------------------------------------------------------------------------------------------------
