@@ -7,8 +7,8 @@ is gone when it comes back. Redis's and Valkey's go on as long, or longer.
 So the writes that nothing has *covered* yet may reach back no further than `bound_ms`. When they do, the replies of
 writes are withheld, though the writes are done, until either there is cover, or the lease ends and the connections are
 closed: nobody can say then what has become of these writes. When that takes long, no more writes are done: who comes later
-may still be told that nothing was. Whoever is cut off loses what it has acknowledged in the last
-`bound_ms`, not in the last node timeout. Two things cover what was written before a moment, either will do:
+may still be told that nothing was. Whoever is cut off loses what it has acknowledged in the last `bound_ms`, not in the last
+node timeout. Two things cover what was written before a moment, either will do:
 
 - Every replica that could take over has acknowledged the stream up to that moment (REPLCONF GETACK asks for it, as WAIT
   does): what it has can not be lost. All of them, for of two replicas the one may be cut off together with this node.
@@ -23,10 +23,12 @@ after the question, long before the bound, so nobody ever waits; a client that w
 since it is the age of its uncovered writes that counts and not that of the last word from others. No write: no question.
 Only where gossip's pings, too, have found no answer lately has the first write to wait for its cover.
 
-There is nothing to fear, and so nothing to cover, where nobody could be elected: no replica that is alive and willing, or
-so few voters that the others are no majority without this one (two primaries).
+There is nothing to fear, and so nothing to cover, where nobody could be elected: no willing replica whose data is young
+enough (one that has failed may be back where this node is not heard), or so few voters that the others are no majority
+without this one (two primaries).
 
-Where the way to others and back takes long, the bound is three such ways, or every writer would wait for all of them. In
+Where the way to others and back takes long, the bound is three such ways, or every writer would wait for all of them (the
+shortest of the last three ways counts: the end of a short outage makes an answer of each kind seem to have been slow). In
 large clusters it grows with the number of voters to be asked, so that they get no more than 500 pings a second.
 """
 
@@ -40,7 +42,7 @@ from cluster.events import AskReplicas, Level
 from gossip import watch
 from gossip.detector import quorum
 from gossip.ids import NodeId
-from gossip.members import FAIL, HANDSHAKE, NOFAILOVER, Member
+from gossip.members import HANDSHAKE, NOFAILOVER, Member
 from gossip.messages import MessageType
 
 if TYPE_CHECKING:
@@ -61,12 +63,14 @@ PATIENCE_SHARE = 8
 class Contact:
     """Times are unix ms, offsets bytes of the replication stream.
 
-    since_ms: when the oldest write was acknowledged that is not covered; None when all are. The last question to the
-    replicas: asked_ms; target, the offset that each must have, None when all had it; end, where the stream ended behind
-    the question; acked, who has it. The last question to voters: voters_ms, voters_end. round_ms: how long the last
-    answer took, and before_ms the one before: one alone that took long means nothing. told: the log says that replies wait.
+    needed: whether this node could be replaced while it is cut off, as of the last event. since_ms: when the oldest write
+    was acknowledged that is not covered; None when all are. The last question to the replicas: asked_ms; target, the offset
+    that each must have, None when all had it; end, where the stream ended behind the question; acked, who has it. The last
+    question to voters: voters_ms, voters_end. ways_ms: how long the last three answers took. told: the log says that
+    replies wait.
     """
 
+    needed: bool = False
     since_ms: int | None = None
     asked_ms: int = 0
     target: int | None = None
@@ -74,27 +78,30 @@ class Contact:
     acked: set[NodeId] = field(default_factory=set)
     voters_ms: int = 0
     voters_end: int = 0
-    round_ms: int = 0
-    before_ms: int = 0
+    ways_ms: tuple[int, int, int] = (0, 0, 0)
     told: bool = False
 
 
-def heirs(core: Core) -> list[Member]:
-    """The replicas that could be elected in this node's place."""
-    out = FAIL | HANDSHAKE | NOFAILOVER
-    return [one for one in core.myself.replicas if not one.flags & out]
+def heirs(core: Core, now_ms: int) -> list[Member]:
+    """The replicas that could be elected in this node's place (`elections.is_recent` says which do not try)."""
+    settings, out = core.settings, HANDSHAKE | NOFAILOVER
+    young_ms = settings.node_timeout_ms * (settings.replica_validity_factor + 1) + settings.repl_ping_replica_period_s * 1000
+    return [
+        one for one in core.myself.replicas
+        if not one.flags & out
+        and not (one.failed and settings.replica_validity_factor and now_ms - one.fail_since_ms > young_ms)
+    ]
 
 
-def is_needed(core: Core) -> bool:
+def is_needed(core: Core, now_ms: int) -> bool:
     """Whether this node could be replaced while it is cut off."""
     owners = core.slotmap.owner_count
-    return lease.is_needed(core) and owners > quorum(owners) and bool(heirs(core))
+    return lease.is_needed(core) and owners > quorum(owners) and bool(heirs(core, now_ms))
 
 
 def bound_ms(core: Core) -> int:
     """How far back acknowledged writes may reach that are not covered."""
-    way_ms = min(core.contact.round_ms, core.contact.before_ms)
-    return max(_least_ms(core), min(ROUND_TRIPS * way_ms, core.settings.node_timeout_ms // 2))
+    return max(_least_ms(core), min(ROUND_TRIPS * min(core.contact.ways_ms), core.settings.node_timeout_ms // 2))
 
 
 def _least_ms(core: Core) -> int:
@@ -112,7 +119,7 @@ def asks_at_ms(core: Core) -> int | None:
     """When `wrote` must be called, if there are writes then; None: never, as things are."""
     contact = core.contact
     if contact.since_ms is None:
-        return 0 if core.ok and is_needed(core) else None
+        return 0 if core.ok and contact.needed else None
     voters_ms = max(contact.since_ms + _doubt_ms(core), contact.voters_ms + bound_ms(core) // PATIENCE_SHARE)
     return voters_ms if contact.target is not None else min(voters_ms, contact.asked_ms + _least_ms(core) // 2)
 
@@ -127,7 +134,7 @@ def _doubt_ms(core: Core) -> int:
 
 def wrote(core: Core, now_ms: int) -> None:
     """Writes were done, and their replies are about to leave."""
-    if core.contact.since_ms is None and is_needed(core):
+    if core.contact.since_ms is None and is_needed(core, now_ms):
         heard_ms = lease.end_ms(core) - core.settings.node_timeout_ms
         is_silent = now_ms - heard_ms > watch.ping_period_ms(core.gossip) + SILENCE_MS
         core.contact.since_ms = heard_ms if is_silent else now_ms
@@ -181,23 +188,21 @@ def acknowledged(core: Core, ip: str, port: int, offset: int, now_ms: int) -> No
     contact = core.contact
     if contact.target is None or offset < contact.target:
         return
-    waited = heirs(core)
+    waited = heirs(core, now_ms)
     contact.acked.update(one.id for one in waited if one.address.port == port and one.address.ip == ip)
     if waited and all(one.id in contact.acked for one in waited):
         contact.target = None
-        contact.before_ms, contact.round_ms = contact.round_ms, now_ms - contact.asked_ms
+        contact.ways_ms = (*contact.ways_ms[1:], now_ms - contact.asked_ms)
         _covered(core, contact.asked_ms, now_ms, more=core.stream_end > contact.end)
 
 
 def progress(core: Core, now_ms: int) -> None:
     """After every event: has a majority answered, is there still anything to fear?"""
     contact = core.contact
-    if contact.since_ms is None:
-        return
-    if not is_needed(core):
+    contact.needed = is_needed(core, now_ms)
+    if not contact.needed:
         contact.since_ms = contact.target = None
         contact.told = False
-        return
     _hear_majority(core, now_ms)
 
 
@@ -207,11 +212,11 @@ def _hear_majority(core: Core, now_ms: int) -> None:
     if contact.since_ms is None or now_ms - contact.since_ms < _doubt_ms(core):
         return
     proved_ms = lease.proved_ms(core)
-    if proved_ms < contact.since_ms:
+    if proved_ms <= contact.since_ms:
         return
     asked = proved_ms == contact.voters_ms
     if asked:
-        contact.before_ms, contact.round_ms = contact.round_ms, now_ms - proved_ms
+        contact.ways_ms = (*contact.ways_ms[1:], now_ms - proved_ms)
     _covered(core, proved_ms, now_ms, more=not asked or core.stream_end > contact.voters_end)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cluster import contact
 from cluster.events import AskReplicas, Effect, Send
 from gossip.ids import NodeId
-from gossip.members import FAIL, NOFAILOVER
+from gossip.members import NOFAILOVER
 from gossip.messages import MessageType, Ping
 from tests.cluster.machines import SETTINGS, B, C, D, address, of_kind
 from tests.cluster.test_lease import Three
@@ -126,12 +128,10 @@ def test_all_replicas_that_could_take_over_must_answer() -> None:
     assert shard.left_ms() == BOUND - 1
     shard.ack(C)
     assert shard.left_ms() is None
-    for flag in (FAIL, NOFAILOVER):
-        other.flags |= flag
-        shard.write(after_ms=BOUND)
-        shard.ack(D, after_ms=1)
-        assert shard.left_ms() is None
-        other.flags &= ~flag
+    other.flags |= NOFAILOVER
+    shard.write(after_ms=BOUND)
+    shard.ack(D, after_ms=1)
+    assert shard.left_ms() is None, "but one that will not"
 
 
 def test_a_replica_that_is_silent_delays_nobody_whom_a_majority_answers() -> None:
@@ -228,30 +228,55 @@ def test_a_way_that_takes_long_makes_the_bound_long_up_to_half_the_timeout() -> 
         shard.ack(after_ms=way_ms)
         return left_ms
 
-    assert [answered_after(way_ms) for way_ms in (80, 1500, 900, 2, 2)] == [
-        BOUND, BOUND, 3 * 80, SETTINGS.node_timeout_ms // 2, BOUND
-    ], "of two the shorter one counts"
+    assert [answered_after(way_ms) for way_ms in (80, 1500, 900, 700, 2, 2)] == [
+        BOUND, BOUND, BOUND, 3 * 80, SETTINGS.node_timeout_ms // 2, BOUND
+    ], "of three the shortest one counts"
 
 
-@pytest.mark.parametrize("why", ["no replica", "a failed replica", "an unwilling replica", "two primaries", "a replica"])
+@pytest.mark.parametrize("why", ["no replica", "an unwilling replica", "two primaries", "a replica"])
 def test_who_can_not_be_replaced_has_nothing_to_fear(why: str) -> None:
     shard = Shard()
     cluster = shard.cluster
     if why == "no replica":
         cluster.gossip.members.set_primary(cluster.members[D], cluster.members[B])
-    elif why in ("a failed replica", "an unwilling replica"):
-        cluster.members[D].flags |= FAIL if why == "a failed replica" else NOFAILOVER
+    elif why == "an unwilling replica":
+        cluster.members[D].flags |= NOFAILOVER
     elif why == "two primaries":
         cluster.assign(cluster.slotmap.bits(C), cluster.members[B])
     else:
         cluster.assign(cluster.slotmap.bits(cluster.myself.id), cluster.members[B])
+    shard.tick(100)
     assert cluster.asks_at_ms is None
     assert not of_kind(cluster.wrote(shard.now_ms), AskReplicas) and shard.left_ms() is None
 
 
-def test_a_replica_that_fails_is_waited_for_no_longer() -> None:
+@pytest.mark.parametrize("factor", [10, 0])
+def test_a_replica_that_has_failed_may_be_back_as_long_as_its_data_is_young(factor: int) -> None:
+    """Where this node is not heard: so a majority has to say that it is."""
+    shard = Shard()
+    cluster = shard.cluster
+    settings = replace(cluster.settings, replica_validity_factor=factor)
+    cluster.reconfigure(settings, shard.now_ms)
+    failed_ms = shard.now_ms
+    cluster.gossip.set_failed(cluster.members[D], failed_ms)
+    young_ms = settings.node_timeout_ms * (factor + 1) + settings.repl_ping_replica_period_s * 1000
+    seen = set()
+    while shard.now_ms - failed_ms < young_ms + 2000:
+        shard.answering = {B, C}
+        for _ in range(10):
+            shard.tick(100)
+        assert shard.left_ms() is None
+        shard.answering = set()
+        is_over = factor > 0 and shard.now_ms - failed_ms > young_ms
+        shard.write()
+        assert (shard.left_ms() is None) is is_over
+        seen.add(is_over)
+    assert seen == ({False, True} if factor else {False})
+
+
+def test_a_replica_that_goes_elsewhere_is_waited_for_no_longer() -> None:
     shard = Shard()
     shard.write()
-    shard.cluster.members[D].flags |= FAIL
+    shard.cluster.gossip.members.set_primary(shard.cluster.members[D], shard.cluster.members[B])
     shard.look(after_ms=BOUND * 2)
     assert shard.left_ms() is None and not shard.cluster.awaits_replicas
