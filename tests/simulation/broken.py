@@ -83,7 +83,7 @@ RULES: dict[str, Rule] = {
     "promote a stale replica": Rule(
         _patched((voting, "_better_candidate", lambda *_: ""), (elections, "_rank", lambda *_: 0),
                  (elections, "_knows_it_goes_first", lambda *_: True)),
-        ("slow", "slow", "crash"), "is promoted over", first=9,
+        ("slow", "slow", "crash"), "is promoted over", first=40,
     ),
     "believe any stranger": Rule(_patched((proof, "hear", _believes)), ("stranger", "pause"), "stranger|votes"),
     "no lease": Rule(
