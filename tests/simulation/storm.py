@@ -173,9 +173,9 @@ class Storm(World):
         ]
         # A reply that waited may leave after its slot, with what was written: then that is there.
         kept = any(value in other.writes for other in self.hosts if other.name in successors)
-        # Who gets a slot by SETSLOT may have to outbid its source first, which gives it whatever the epochs.
-        behind = slot not in self.moved and epoch < self._ack_epochs.get(slot, 0)
-        if not kept and (successors or behind):
+        # SETSLOT NODE is obeyed by a target that can not know whether its source, or a successor that was cut off from that,
+        # has heard of the move: until it hears of the claim it serves the slot, too.
+        if slot not in self.moved and not kept and (successors or epoch < self._ack_epochs.get(slot, 0)):
             self.late.add(value)
             assert self.lenient, (
                 f"{node.name} acknowledges a write to slot {slot} in epoch {epoch}, {successors or 'somebody'} has served "
