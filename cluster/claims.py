@@ -27,6 +27,8 @@ def hear(core: Core, sender: Member, header: Header) -> None:
         claimed = int.from_bytes(header.slots, "little")
         if sender.is_primary and epochs.is_credible(core, header.config_epoch):
             before = 0 if sender.heard is None else int.from_bytes(sender.heard.slots, "little")
+            if core.slotmap.taken and sender is core.myself.primary:
+                core.slotmap.untake(before & ~claimed)  # What it had taken it has given away.
             take_over(core, sender, header.config_epoch, claimed, claimed & ~before)
         _correct(core, sender, header.config_epoch, claimed, sender.link)
     if sender.is_primary and core.myself.is_primary and header.config_epoch == core.myself.config_epoch:

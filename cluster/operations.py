@@ -260,6 +260,7 @@ class Operations:
         """The source's permission, which is on disk before the target hears of it: this node must not serve the slots again
         before it knows what came of it. From now on the target's claim is believed, even when it owns no other slot."""
         self._core.slotmap.grants[grant.job] = grant
+        self._core.slotmap.untake(grant.bits)  # Should they have come from there, they go back now.
         self._core.out.changed(state=False)
         return self._finish(now_ms)
 

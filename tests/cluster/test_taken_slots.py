@@ -12,6 +12,7 @@ from cluster.events import Log, Persist, Send, SlotsLost
 from cluster.machine import Cluster
 from cluster.nodes_conf import format_nodes_conf, parse_nodes_conf
 from cluster.operations import SlotAction, SlotOrder
+from cluster.slotmap import Grant
 from cluster.slots import bitmap_to_slots, slots_to_bitmap
 from gossip.events import Tick
 from gossip.ids import NodeId, ShardId
@@ -135,6 +136,32 @@ def test_a_slot_on_its_way_back_is_not_kept_from_its_source() -> None:
     cluster.operations.set_slot_migrating(THEIRS, B, NOW)
     says(Peer(cluster, B), B, 2)
     assert cluster.slotmap.owner_of(THEIRS) == B
+
+
+def test_nor_is_one_that_is_granted_to_it() -> None:
+    """As a whole it goes back by an atomic migration."""
+    cluster = took()
+    says(Peer(cluster, B), B, 2, gives=THEIRS)
+    cluster.operations.grant(Grant("e" * 40, B, ((THEIRS, THEIRS),)), NOW)
+    says(Peer(cluster, B), B, 50)
+    assert cluster.slotmap.owner_of(THEIRS) == B and cluster.myself.config_epoch < 50
+
+
+def test_a_replica_forgets_what_its_primary_has_given_away_again() -> None:
+    state = saved(primary(B, 2), primary(C, 3), replica(ME, B, NodeFlag.MYSELF))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    slot = SLOTS[C][0]
+    head, source = Peer(cluster, B), Peer(cluster, C)
+    says(head, B, 2)
+    for action, node in ((SlotAction.IMPORTING, C), (SlotAction.NODE, B)):
+        cluster.operations.set_slot(SlotOrder(slot, action, node), True, NOW, obeying=True)
+    says(head, B, 2)
+    assert cluster.slotmap.taken_bits() == 1 << slot, "its primary does it when its replicas have noted it"
+    says(head, B, 4, gets=slot)
+    says(source, C, 3, gives=slot)
+    says(head, B, 4)
+    says(source, C, 9)
+    assert cluster.slotmap.owner_of(slot) == C and not cluster.slotmap.taken
 
 
 def test_it_is_remembered_across_a_restart_until_a_majority_has_known_for_long() -> None:
