@@ -3,7 +3,8 @@
 For each size: what every node sends in a second of health, in messages and in bytes as the codec writes them; what that
 costs a node's loop; and how long it takes until a primary is failed everywhere, one that was killed (its connections close)
 and one that falls silent (they stay). The machines are the real ones, from their first connection on; the network delivers
-everything, after up to 3 ms. One core does it all: 1,000 nodes take some minutes and 5 GB.
+everything, after up to 3 ms. One core does it all: 1,000 nodes take ten minutes and 6 GB with
+`--settles-ms 100 --watched-ms 500 --no-silent`, more without.
 """
 
 from __future__ import annotations
