@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from node.persistence.encodings import MODULE_CLASSES
@@ -57,12 +58,19 @@ Unit = Sequence[tuple[int, Args]]
 
 def needs(args: Args) -> Needs:
     """What a replica must know to follow this command of the stream."""
-    name = args[0].lower()
+    need = _by_name(args[0])
+    if need is None:
+        return Needs.MODULES if len(args) > 3 and args[3][:1] == _MODULE_2 else Needs.NOTHING
+    return need
+
+
+@lru_cache(maxsize=1024)  # Every write asks.
+def _by_name(name: bytes) -> Needs | None:
+    """None: it depends on the payload."""
+    name = name.lower()
     if b"." in name:  # Every module's commands have one, and nothing else has.
         return Needs.MODULES
-    if name in _RESTORES and len(args) > 3 and args[3][:1] == _MODULE_2:
-        return Needs.MODULES
-    return _BY_NAME.get(name, Needs.NOTHING)
+    return None if name in _RESTORES else _BY_NAME.get(name, Needs.NOTHING)
 
 
 def hardest(commands: Sequence[Args]) -> tuple[Needs, Args]:

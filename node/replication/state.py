@@ -92,7 +92,7 @@ class Replication:
             self._selected = database
             self._append(resp.request([b"SELECT", b"%d" % database]))
         data = resp.request(args)
-        if (need := needs(args)) > Needs.FIELD_TIMES:
+        if (need := needs(args)) is not Needs.NOTHING and need is not Needs.FIELD_TIMES:
             self._comes(need, args, database, len(data))
         self._append(data)
         self._node.context.client.write_offset = self.offset
