@@ -225,9 +225,12 @@ class Operations:
         before = core.owner(slot)
         if not has_keys_in_slot:
             core.slotmap.migrating.pop(slot, None)
-        imported = member is myself and slot in core.slotmap.importing
-        if member is core.shard_head(myself) and slot in core.slotmap.importing:
-            core.slotmap.take(1 << slot, core.slotmap.importing[slot])
+        source = core.slotmap.importing.get(slot)
+        if source is None and before is not None and member is core.shard_head(myself) is not before:
+            source = before.id  # A failover has made this node forget that it was importing.
+        imported = member is myself and source is not None
+        if member is core.shard_head(myself) and source is not None:
+            core.slotmap.take(1 << slot, source)
         core.assign(1 << slot, member)
         was_mine = before is myself and member is not myself
         if was_mine and not myself.slot_count and core.settings.allow_replica_migration:

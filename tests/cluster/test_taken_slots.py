@@ -138,6 +138,13 @@ def test_a_slot_on_its_way_back_is_not_kept_from_its_source() -> None:
     assert cluster.slotmap.owner_of(THEIRS) == B
 
 
+def test_a_target_that_has_forgotten_its_import_takes_the_slot_all_the_same() -> None:
+    """A failover on the way ends what was open: without a new epoch the claim would lose to the source's."""
+    cluster = cluster_of_four()
+    cluster.operations.set_slot_node(THEIRS, ME, True, NOW)
+    assert cluster.myself.config_epoch > 3 and cluster.slotmap.taken_bits() == 1 << THEIRS
+
+
 def test_nor_is_one_that_is_granted_to_it() -> None:
     """As a whole it goes back by an atomic migration."""
     cluster = took()
