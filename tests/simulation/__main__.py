@@ -20,6 +20,9 @@ from tests.simulation import broken
 from tests.simulation.scenarios import SHAPES, Outcome, run
 from tests.simulation.storm_faults import KINDS, USUAL
 
+TABLE_WIDTH = 200
+"""Columns, where the output is no terminal."""
+
 
 @dataclass(slots=True)
 class Sums:
@@ -99,7 +102,7 @@ def main(
     if unknown:
         raise click.BadParameter(f"unknown: {', '.join(sorted(unknown))}", param_hint="--faults")
     series = {kind: (kind,) for kind in kinds} if by_kind else {faults or "all": kinds}
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     sums = {name: Sums() for name in series}
     ends = time.monotonic() + minutes * 60 if minutes else None
     bars = (

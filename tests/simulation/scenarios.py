@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,5 +68,8 @@ def run(seed: int, shape: str = "", kinds: Sequence[str] = USUAL) -> Outcome:
         storm.settle()
     except AssertionError as error:
         outcome.error = str(error).split("\n")[0] or repr(error)
+    except Exception as error:  # What a core raises is a find, too.
+        raised_at = traceback.extract_tb(error.__traceback__)[-1]
+        outcome.error = f"{error!r} in {raised_at.filename}:{raised_at.lineno}, seed {seed}"
     outcome.simulated_ms = storm.age_ms
     return outcome

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from cluster.manual_failover import Manner
 from cluster.settings import ClusterSettings
 from cluster.slotmap import ALL_SLOTS, bits_of
 from cluster.state import SavedState
@@ -309,9 +310,14 @@ class Storm(World):
         old = [host for host in self.hosts if host not in newcomers] or newcomers[:1]
         for host in self.hosts:
             mine = host.cluster.myself.primary
-            if mine is not None and mine.id in gone:  # It has no data with which to take over.
-                heads = [one.id for one in host.cluster.members.values() if one.is_primary and one.slot_count]
-                host.carry_out(host.cluster.operations.replicate(min(set(heads) - gone), True, host.now_ms))
+            if mine is not None and mine.id in gone:  # It has no data with which to take over, or nobody is left to vote.
+                heads = {one.id for one in host.cluster.members.values() if one.is_primary and one.slot_count} - gone
+                if heads:
+                    host.carry_out(host.cluster.operations.replicate(min(heads), True, host.now_ms))
+                else:
+                    host.replica_of = None  # Nobody has elected it.
+                    host.carry_out(host.cluster.operations.failover(Manner.TAKEOVER, host.now_ms))
+                    self.run(1000)
             for former in gone:
                 member = host.cluster.members.get(former)
                 if member is not None and host.cluster.myself.primary is not member:
