@@ -19,6 +19,9 @@ from gossip.ids import NodeId
 from gossip.members import FAIL, Link, Member
 from gossip.messages import SLOT_BITMAP_BYTES, Header, Update
 
+NOTED_AHEAD_MS = 2000
+"""So long a primary waits at most for its other replicas to note a SETSLOT, unless the order says otherwise."""
+
 
 def hear(core: Core, sender: Member, header: Header) -> None:
     """Take in a member's ping: its claims, whether it must be told of better ones, whether its epoch is ours."""
@@ -167,6 +170,8 @@ def settle(core: Core, now_ms: int) -> None:
     them under that, and voters compare nothing but epochs.
     """
     slotmap, timeout_ms, myself = core.slotmap, core.settings.node_timeout_ms, core.myself
+    if slotmap.taken and myself.primary is not None:
+        _give_in(core, myself.primary)
     if not slotmap.taken:
         return
     known_ms = lease.end_ms(core) - timeout_ms if lease.is_needed(core) else now_ms - timeout_ms
@@ -190,6 +195,28 @@ def settle(core: Core, now_ms: int) -> None:
                 core.gossip.broadcast_pong(now_ms)
         elif one.given and not one.given & claimed and known_ms - one.since_ms > timeout_ms:
             slotmap.untake(one.given)
+            core.out.changed(state=False, lasting=False)
+
+
+def _give_in(core: Core, primary: Member) -> None:
+    """A replica notes a move ahead of its primary, which may never carry it out: it dies first, or another replica is too
+    late. Or it gives the slot away again before this replica has heard it claim it, so that `hear` sees no claim end. Then
+    this replica alone would hold the slot against who has it, for ever.
+
+    So its primary is right that does not claim the slot in its answer to a ping from after it would have carried that out.
+    If it does so later all the same (SETSLOT with a long TIMEOUT), it says so, under a new epoch.
+    """
+    heard, slotmap = primary.heard, core.slotmap
+    if heard is None or heard.primary is not None:
+        return
+    claimed = int.from_bytes(heard.slots, "little")
+    for one in list(slotmap.taken.values()):
+        disowned = one.bits & ~claimed
+        if disowned and primary.proof_ms - one.noted_ms > NOTED_AHEAD_MS + core.settings.node_timeout_ms:
+            core.out.log(
+                Level.NOTICE, f"{primary.called} does not claim slot {slots_in(disowned)[0]}, which this replica had noted"
+            )
+            slotmap.untake(disowned)
             core.out.changed(state=False, lasting=False)
 
 

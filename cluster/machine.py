@@ -112,7 +112,7 @@ class Cluster(Core):
         for source, slots in saved.taken.items():
             bits = int.from_bytes(slots, "little") & self.slotmap.bits(head.id)
             if bits and source in self.members:
-                self.slotmap.take(bits, source)
+                self.slotmap.take(bits, source, now_ms)
         self.slotmap.unclaimed = int.from_bytes(saved.unclaimed, "little")
         self.slotmap.grants.update((grant.job, grant) for grant in saved.grants)
         self.current_epoch = saved.current_epoch

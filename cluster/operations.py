@@ -230,7 +230,7 @@ class Operations:
             source = before.id  # A failover has made this node forget that it was importing.
         imported = member is myself and source is not None
         if member is core.shard_head(myself) and source is not None:
-            core.slotmap.take(1 << slot, source)
+            core.slotmap.take(1 << slot, source, now_ms)
         core.assign(1 << slot, member)
         was_mine = before is myself and member is not myself
         if was_mine and not myself.slot_count and core.settings.allow_replica_migration:

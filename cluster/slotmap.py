@@ -68,11 +68,13 @@ class Taken:
     """Slots that this node has from another by SETSLOT NODE, with their keys, as integers.
 
     open: of which that one has not been heard to have given them. given: the others. since_ms: when the last became one.
+    noted_ms: when the last of all came.
     """
 
     open: int = 0
     given: int = 0
     since_ms: int = 0
+    noted_ms: int = 0
 
     @property
     def bits(self) -> int:
@@ -184,9 +186,11 @@ class SlotMap:
         self.version += 1
         return touched
 
-    def take(self, bits: int, source: NodeId) -> None:
+    def take(self, bits: int, source: NodeId, now_ms: int) -> None:
         """These slots came by SETSLOT NODE."""
-        self.taken.setdefault(source, Taken()).open |= bits
+        one = self.taken.setdefault(source, Taken())
+        one.open |= bits
+        one.noted_ms = now_ms
 
     def untake(self, bits: int) -> None:
         """These slots are somebody else's, or surely this node's."""

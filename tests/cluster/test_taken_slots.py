@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from cluster import epochs
+from cluster import claims, epochs
 from cluster.events import Log, Persist, Send, SlotsLost
 from cluster.machine import Cluster
 from cluster.nodes_conf import format_nodes_conf, parse_nodes_conf
@@ -169,6 +169,33 @@ def test_a_replica_forgets_what_its_primary_has_given_away_again() -> None:
     says(head, B, 4)
     says(source, C, 9)
     assert cluster.slotmap.owner_of(slot) == C and not cluster.slotmap.taken
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("claimed", [False, True], ids=["which-never-claims-it", "which-claims-it"])
+def test_a_replica_gives_in_to_its_primary(claimed: bool, restarted: bool) -> None:
+    """It notes a move ahead of its primary, which may die before it does so itself: the source goes on with the slot."""
+    state = saved(primary(B, 2), primary(C, 3), replica(ME, B, NodeFlag.MYSELF))
+    cluster = Cluster.from_saved(state, SETTINGS, Random(1), now_ms=NOW)
+    slot = SLOTS[C][0]
+    for action, node in ((SlotAction.IMPORTING, C), (SlotAction.NODE, B)):
+        cluster.operations.set_slot(SlotOrder(slot, action, node), True, NOW, obeying=True)
+    if restarted:
+        text = format_nodes_conf(cluster.saved_state())
+        cluster = Cluster.from_saved(parse_nodes_conf(text), SETTINGS, Random(1), now_ms=NOW)
+    head, source = Peer(cluster, B), Peer(cluster, C)
+    link = cluster.gossip.links[head.link]
+    patience_ms = claims.NOTED_AHEAD_MS + T
+    for age_ms in (patience_ms, patience_ms + 1):
+        head.now_ms = source.now_ms = NOW + age_ms
+        cluster.gossip.send_ping(link, MessageType.PING, head.now_ms)
+        assert cluster.slotmap.taken_bits() == 1 << slot, "it may be about to"
+        while link.pings:
+            says(head, B, 4 if claimed else 2, gets=slot if claimed else None)
+        cluster.step(Tick(), head.now_ms)
+        says(source, C, 3)
+    assert cluster.slotmap.owner_of(slot) == (B if claimed else C)
+    assert cluster.slotmap.taken_bits() == (1 << slot if claimed else 0)
 
 
 def test_it_is_remembered_across_a_restart_until_a_majority_has_known_for_long() -> None:

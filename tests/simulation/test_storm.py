@@ -46,6 +46,7 @@ def test_a_storm_of_one_kind(kind: str) -> None:
         pytest.param(300, "5x1", ("reshard", "crash"), id="a-slot-that-nobody-claims-has-no-owner-after-a-restart"),
         pytest.param(100, "3x2", ("reshard", "cut"), id="a-successor-goes-on-importing-what-its-former-primary-has"),
         pytest.param(50_002, "3x3", ("reshard", "move"), id="who-has-taken-a-slot-and-grants-it-back-does-not-outbid"),
+        pytest.param(210_244, "3x3", USUAL, id="replicas-that-noted-a-move-give-in-to-a-primary-that-died-before-it-did"),
     ],
 )
 def test_what_storms_have_found(seed: int, shape: str, kinds: tuple[str, ...]) -> None:
