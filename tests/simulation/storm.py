@@ -318,7 +318,7 @@ class Storm(World):
                     host.replica_of = None  # Nobody has elected it.
                     host.carry_out(host.cluster.operations.failover(Manner.TAKEOVER, host.now_ms))
                     self.run(1000)
-            for former in gone:
+            for former in sorted(gone):
                 member = host.cluster.members.get(former)
                 if member is not None and host.cluster.myself.primary is not member:
                     host.carry_out(host.cluster.operations.forget(former, host.now_ms))
@@ -339,7 +339,13 @@ class Storm(World):
         )
 
     def _employ(self, host: StormNode) -> None:
-        """Give a newcomer the slots that nobody owns, else the primary that has fewest replicas."""
+        """Give a newcomer the slots that nobody owns, else the primary that has fewest replicas.
+
+        One that was in the middle of a reshard when it lost its disk may have lost that slot by now, and follow who won it:
+        slots that nobody owns are for primaries.
+        """
+        if host.cluster.myself.is_replica:
+            host = next(one for one in self.hosts if one.id == host.following[0])
         cluster = host.cluster
         owned = 0
         for other in self.hosts:
