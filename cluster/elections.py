@@ -13,7 +13,7 @@ Redis's election (`clusterHandleSlaveFailover`), with its messages and its safet
 
 from __future__ import annotations
 
-from cluster import epochs, health, roles
+from cluster import epochs, health, restarts, roles
 from cluster.core import Core
 from cluster.events import Level
 from cluster.failover import Election, Obstacle
@@ -186,8 +186,12 @@ def _soon(core: Core, now_ms: int) -> int:
 
 
 def _request(core: Core) -> None:
-    forced = core.manual.end_ms > 0 or core.comeback.asks_since_ms is not None
-    core.gossip.broadcast(FailoverAuthRequest(core.header(MessageFlag.FORCE_VOTE if forced else MessageFlag.NONE)))
+    flags = MessageFlag.NONE
+    if core.manual.end_ms > 0:
+        flags = MessageFlag.FORCE_VOTE
+    elif core.comeback.asks_since_ms is not None:
+        flags = MessageFlag.FORCE_VOTE | MessageFlag.WAITS
+    core.gossip.broadcast(FailoverAuthRequest(core.header(flags)))
 
 
 # Votes ----------------------------------------------------------------------------------------------------------------
@@ -250,8 +254,11 @@ def _still_counts(core: Core, now_ms: int) -> bool:
 def take_over(core: Core, primary: Member, now_ms: int) -> None:
     """Be the primary of these slots from now on, and tell everybody. The new config epoch is set already."""
     bits = core.slotmap.bits(primary.id)
+    contests = core.comeback.asks_since_ms is not None and not core.manual.end_ms
     roles.become_primary(core, new_shard=False)
     core.assign(bits, core.myself)
+    if contests:
+        restarts.won(core, primary, now_ms)
     core.election = Election()
     core.end_manual()
     health.reassess(core, now_ms)

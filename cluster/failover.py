@@ -86,7 +86,8 @@ class Comeback:
     On the primary: since_ms is when it began to wait for one of them; succeeded when somebody has claimed its slots in the
     meantime; over when it has waited long enough. On a replica: synced_with is whose stream its data is, as it saw itself;
     loaded, that it comes from a file which says that it is this shard's; less_since_ms when that primary was first seen to
-    have less than this node; asks_since_ms when this node began to ask for its place.
+    have less than this node; asks_since_ms when this node began to ask for its place. On who has won that: former is whom it
+    has replaced, while that one may still serve, until serves_ms at most.
     """
 
     since_ms: int | None = None
@@ -96,6 +97,8 @@ class Comeback:
     loaded: bool = False
     less_since_ms: int | None = None
     asks_since_ms: int | None = None
+    former: NodeId | None = None
+    serves_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ def reassess(core: Core, now_ms: int) -> None:
         ok = False
         if core.ok or core.minority_ms is not None:
             core.minority_ms = now_ms
+    if is_primary and restarts.holds_back(core, now_ms):
+        ok = False
     if ok == core.ok:
         return
     waited = core.minority_ms is None or now_ms - core.minority_ms >= rejoin_delay_ms(core.settings.node_timeout_ms)

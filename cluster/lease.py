@@ -85,6 +85,8 @@ def proved_ms(core: Core) -> int:
 
 def has_lapsed(core: Core, now_ms: int) -> bool:
     """Whether this node must not acknowledge anything, and is not about to find out."""
+    if now_ms < core.myself.no_lease_until_ms:
+        return True  # It has voted for its successor, and counts for itself no more than another voter would.
     return not core.lease.verifying_ms and is_needed(core) and now_ms > end_ms(core)
 
 

@@ -15,6 +15,11 @@ without the other, for either may be a real server:
   old, so it never objects; but it asks for its primary's place when that says that it waits, with less than the file has.
   While it loads it says so (WAITS again), and the primary goes on waiting.
 
+A primary that hears no word of such a replica's does not wait, and serves. So who asks for the place of one that is back
+tells the voters (WAITS in the request, once more): it may hold a lease by their answers (`lease.py`). From its vote on each
+gives it no more of them, and the one that wins serves nobody until its predecessor has told that it gives in, a round trip
+in health, or a node timeout has passed: then that lease has ended.
+
 None of this lasts: after `longest_wait_ms` the primary serves what it has and the replica takes what there is, so that a
 cluster in which nobody can win does not stay down for ever. Replicas that are told never to fail over
 (cluster-replica-no-failover) are not waited for, and do not object.
@@ -193,6 +198,30 @@ def _give_up(core: Core) -> None:
     core.out.log(Level.WARNING, "This replica could not take over: following its primary, which has less data")
     core.comeback.over = True
     core.comeback.asks_since_ms = core.comeback.less_since_ms = None
+
+
+def won(core: Core, former: Member, now_ms: int) -> None:
+    """This node has been elected in the place of a primary that is back, and may serve until it hears of it."""
+    core.comeback.former = former.id
+    core.comeback.serves_ms = now_ms + core.settings.node_timeout_ms
+
+
+def holds_back(core: Core, now_ms: int) -> bool:
+    """Whether this node, the winner, serves nobody yet: whom it has replaced may still acknowledge writes."""
+    comeback = core.comeback
+    if comeback.former is None:
+        return False
+    former = core.members.get(comeback.former)
+    if now_ms > comeback.serves_ms or (former is not None and _has_given_in(core, former)):
+        comeback.former = None
+    return comeback.former is not None
+
+
+def _has_given_in(core: Core, former: Member) -> bool:
+    if former.is_replica:
+        return True
+    mine = core.slotmap.bits(core.myself.id)
+    return former.heard is not None and not int.from_bytes(former.heard.slots, "little") & mine
 
 
 def linked(core: Core) -> None:

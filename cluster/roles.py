@@ -101,6 +101,7 @@ def replicate(core: Core, primary: Member) -> None:
     myself.flags = myself.flags & ~(PRIMARY | MIGRATE_TO) | REPLICA
     core.end_manual()
     core.comeback = Comeback()
+    myself.no_lease_until_ms = 0
     core.gossip.members.set_primary(myself, primary)
     if primary.shard_id is not None:
         set_shard(myself, primary.shard_id)

@@ -1,6 +1,6 @@
 """Whether a primary that owns slots grants a replica its vote. The vote is on disk before it is told.
 
-Redis's rules (`clusterSendFailoverAuthIfNeeded`), and four of our own inside them:
+Redis's rules (`clusterSendFailoverAuthIfNeeded`), and five of our own inside them:
 
 - A primary whose PING this node has answered less than a node timeout ago may hold a lease by that (`lease.py`): nobody gets
   a vote against it until then, though others find it failed, and from the vote on it gets no other answer for a timeout.
@@ -10,6 +10,8 @@ Redis's rules (`clusterSendFailoverAuthIfNeeded`), and four of our own inside th
   less is better than one without an owner.
 - A candidate that has had this node's vote may have it again in a later epoch at once. Redis lets two node timeouts
   pass, so that a winner can tell of its win first; there is nothing to wait for when the winner itself asks again.
+- Who asks for the place of a primary that is back with less data does not wait for that: the vote ends the lease all the
+  same, and the winner waits (`restarts.py`).
 - A primary that waits for one of its replicas to take over (`restarts.py`) votes for it, though it has not failed.
 """
 
@@ -44,8 +46,9 @@ def requested(core: Core, candidate: Member, header: Header, link: Link, now_ms:
     primary = candidate.primary
     assert primary is not None, "a candidate without a primary was not refused"
     core.votes[primary.id] = Vote(candidate.id, now_ms)
-    if not header.message_flags & MessageFlag.FORCE_VOTE:
+    if not header.message_flags & MessageFlag.FORCE_VOTE or header.message_flags & MessageFlag.WAITS:
         primary.no_lease_until_ms = now_ms + core.settings.node_timeout_ms
+        core.out.reassess = core.out.reassess or primary is core.myself
     core.last_vote_epoch = core.current_epoch
     core.out.changed(state=False)
     core.out.log(Level.NOTICE, f"Failover auth granted to {candidate.called} for epoch {core.current_epoch}")

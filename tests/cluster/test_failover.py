@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from cluster import elections, lease, manual_failover, roles, voting
+from cluster import elections, lease, manual_failover, restarts, roles, voting
 from cluster.elections import DELAY_MS, JITTER_MS, RANK_DELAY_MS
 from cluster.events import ClusterError, Effect, Level, Log, PauseWrites, Persist, Received, ResumeWrites, Send, Tick
 from cluster.failover import DataLink
@@ -136,6 +136,16 @@ def test_no_vote_against_a_primary_that_may_hold_a_lease_by_this_node_s_answer()
 
     assert not is_answered(NOW + 30) and not is_answered(NOW + 19 + T), "it would believe that it still has a majority"
     assert is_answered(NOW + 20 + T) and failed.leased_ms == NOW + 20 + T
+
+
+def test_a_vote_against_a_primary_that_is_back_ends_its_lease() -> None:
+    """Found by seed 210219 of storms: it had not heard of its replica when it began to serve."""
+    cluster = voter()
+    back = cluster.members[B]
+    back.flags &= ~FAIL
+    back.leased_ms = NOW - 10
+    assert ask(cluster, D, message_flags=MessageFlag.FORCE_VOTE | MessageFlag.WAITS)[0]
+    assert back.no_lease_until_ms == NOW + T
 
 
 def test_who_was_answered_before_a_restart_may_hold_a_lease_by_it() -> None:
@@ -522,6 +532,42 @@ def test_another_history_is_refused_only_from_the_primary_that_it_was_and_only_f
     assert not cluster.accepts_history(98), "in sync again, it counts again"
     cluster.operations.replicate(C, False, NOW)
     assert cluster.accepts_history(0), "that one's data it never had"
+
+
+@pytest.mark.parametrize("gives_in", [True, False])
+def test_who_wins_against_a_primary_that_is_back_serves_when_that_one_does_not(gives_in: bool) -> None:
+    cluster = candidate(require_full_coverage=False)
+    cluster.set_offset(100, NOW, DataLink(True, NOW))
+    cluster.set_offset(100, NOW, DataLink(False, NOW))
+    fail(cluster, D)
+    asked = requests(cluster.primary_has_less(NOW))
+    wanted = MessageFlag.FORCE_VOTE | MessageFlag.WAITS
+    assert asked and all(one.header.message_flags & wanted == wanted for one in asked)
+    epoch = cluster.election.epoch
+    for node in (C, B):
+        head = header(node, 3, current_epoch=epoch)
+        elections.granted(cluster, cluster.members[node], head, NOW + 10)
+    assert cluster.myself.is_primary and not cluster.ok
+    cluster.step(Tick(), NOW + 100)
+    assert not cluster.ok and not cluster.header().cluster_ok
+    if gives_in:
+        Peer(cluster, B).says(ping(header(B, 2, primary=ME, slots=cluster.slotmap.bitmap(ME)), kind=MessageType.PONG))
+    else:
+        assert restarts.holds_back(cluster, NOW + 10 + T) and not restarts.holds_back(cluster, NOW + 11 + T)
+        cluster.out.reassess = True
+        cluster.set_offset(100, NOW + 100)
+    assert cluster.ok
+
+
+def test_who_votes_against_itself_while_it_serves_serves_no_more() -> None:
+    """For its own lease it counts as any voter does: the others alone may be no majority against a successor's."""
+    cluster = three()
+    cluster.lease.granted_ms = NOW
+    finish(cluster)
+    assert not lease.has_lapsed(cluster, NOW)
+    about = {"primary": ME, "config_epoch": 1, "slots": cluster.slotmap.bitmap(ME)}
+    assert ask(cluster, D, message_flags=MessageFlag.FORCE_VOTE | MessageFlag.WAITS, **about)[0]
+    assert lease.has_lapsed(cluster, NOW) and cluster.out.reassess
 
 
 def test_a_replica_follows_the_successor_that_its_primary_names() -> None:
