@@ -103,10 +103,21 @@ class Storm(World):
         return node
 
     def forget_host(self, host: StormNode) -> None:
-        """This host is another node from now on; the votes of the one that it was still count."""
+        """This host is another node from now on. What the one that it was did still counts: its votes, and the epochs under
+        which it owned slots and acknowledged writes, so far as the disk of anybody who is left holds them.
+
+        Epochs above those, whose news were still on their way, went with its own disk. They are nobody's: who takes the next
+        one can not know that it was taken before, and nobody claims anything under it any longer.
+        """
         self._claims.pop(host.name, None)
         former = f"{host.name} until {self.age_ms} ms"
         self.votes = {(former if name == host.name else name, at): one for (name, at), one in self.votes.items()}
+        known = max((one.saved.current_epoch for one in self.hosts if one.saved is not None), default=0)
+        self._owned = {
+            epoch: {former if name == host.name else name: bits for name, bits in owned.items()}
+            for epoch, owned in self._owned.items() if epoch <= known
+        }
+        self._ack_epochs = {slot: min(epoch, known) for slot, epoch in self._ack_epochs.items()}
 
     def forget_unsent(self, host: StormNode) -> None:
         """What was to be sent over connections that are not made yet never will be."""
