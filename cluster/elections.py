@@ -257,6 +257,8 @@ def take_over(core: Core, primary: Member, now_ms: int) -> None:
     contests = core.comeback.asks_since_ms is not None and not core.manual.end_ms
     roles.become_primary(core, new_shard=False)
     core.assign(bits, core.myself)
+    for member in core.members.values():
+        member.leased_ms = now_ms  # Its predecessor in this vote may just have answered it.
     if contests:
         restarts.won(core, primary, now_ms)
     core.election = Election()

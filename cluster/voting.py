@@ -4,7 +4,8 @@ Redis's rules (`clusterSendFailoverAuthIfNeeded`), and five of our own inside th
 
 - A primary whose PING this node has answered less than a node timeout ago may hold a lease by that (`lease.py`): nobody gets
   a vote against it until then, though others find it failed, and from the vote on it gets no other answer for a timeout.
-  Reports of failure live for two timeouts, and of those who told them some may have heard from it since.
+  Reports of failure live for two timeouts, and of those who told them some may have heard from it since. Who has its
+  vote from a predecessor counts as having answered everybody when it took over, as that one may have.
 - A candidate gets no vote while this node knows of another live replica of the same primary that has more of its data.
   That replica will ask itself, so the refusal ends `patience_ms` after the failure: should it never win, a cluster with
   less is better than one without an owner.

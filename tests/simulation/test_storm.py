@@ -49,6 +49,7 @@ def test_a_storm_of_one_kind(kind: str) -> None:
         pytest.param(31, "3x3", USUAL, id="nor-are-its-replicas-told-by-anybody"),
         pytest.param(301, "5x1", ("reshard",), id="a-slot-goes-back-to-a-source-whose-epoch-has-grown"),
         pytest.param(210_219, "3x2", USUAL, id="who-contests-a-primary-that-is-back-and-serves-waits-for-its-lease-to-end"),
+        pytest.param(310_125, "3x2", USUAL, id="the-successor-of-a-voter-does-not-know-whom-that-has-just-answered"),
         pytest.param(300, "5x1", ("reshard", "pause"), id="an-update-tells-what-nobody-claims"),
         pytest.param(300, "5x1", ("reshard", "crash"), id="a-slot-that-nobody-claims-has-no-owner-after-a-restart"),
         pytest.param(100, "3x2", ("reshard", "cut"), id="a-successor-goes-on-importing-what-its-former-primary-has"),
