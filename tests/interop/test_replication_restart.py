@@ -240,7 +240,9 @@ def test_a_primary_that_restarts_empty_waits_for_its_replica_that_has_a_file(tmp
         with pytest.raises(redis.exceptions.ClusterDownError):
             primary.client.set("too", "early")
         replica = again(replica, tmp_path, *options)
-        replica.until(lambda: replica.client.role()[0] == b"master" and replica.client.set("counter", 2), "the primary now")
+        replica.until(lambda: replica.client.role()[0] == b"master", "the primary now")
+        replica.until(lambda: b"cluster_state:ok" in replica.client.execute_command("CLUSTER", "INFO"), "serving")
+        assert replica.client.set("counter", 2)  # Its predecessor has given in: a round trip after the election.
         primary.until_in_sync()
         primary.until_caught_up(replica)
         assert primary.client.dbsize() == replica.client.dbsize() == 501, primary.log_text()
